@@ -1,0 +1,1 @@
+"""Acts. Knows nothing of plans, policies or prompts; never imports `orchestrator`."""

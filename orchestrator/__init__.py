@@ -1,0 +1,1 @@
+"""Decides what acts, when, and whether. The rooms are described in the README."""

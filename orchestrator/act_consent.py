@@ -1,0 +1,137 @@
+"""What an act's process finds out for itself, so that a driver that lies gets no effect.
+
+1. The workspace is the one in which the act's directory lies; where the machine lists the
+   workspaces it serves (`/etc/interlock/workspaces`), it is one of those.
+2. Settings, rules of consent, keys and inventory are read from there, not from the warrant.
+3. To apply and to undo needs the consent that the environment asks for, signatures verified here.
+4. An approval that ran out does not keep a change from being undone; a revoked key does.
+
+What this cannot do: whoever may write the workspace, or acts as this user without this process, is
+not held by it. That is what accounts are for; `docs/adr` says how to set them apart.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from hashlib import sha256
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from actors.spec import Target
+from orchestrator.approvals import read_trust, standing
+from orchestrator.errors import InterlockError
+from orchestrator.pure.consent import Purpose, missing_approvals
+from orchestrator.pure.model import Inventory
+from orchestrator.workspace import inventory_digest, open_workspace
+from orchestrator.workspace_files import MARKER, STATE
+
+if TYPE_CHECKING:
+    from orchestrator.pure.model import InventoryObject
+    from orchestrator.pure.warrant import Warrant
+    from orchestrator.workspace import Workspace
+
+__all__ = ["MACHINE", "problem_with_act"]
+
+MACHINE: Final = Path("/etc/interlock/workspaces")
+"""One path a line; only root may write it. Where it is, acts are done for these workspaces only."""
+CHANGING: Final = ("apply", "undo")
+
+
+def problem_with_act(
+    warrant: Warrant, directory: Path, now_ms: int, machine: Path = MACHINE
+) -> str | None:
+    """Say why an act must not begin here and now, or nothing."""
+    real = Path(os.path.realpath(directory))
+    brief = warrant.brief
+    if real.name != f"{warrant.step.id}.{brief.verb}.{brief.attempt}":
+        return "its directory is another act's"
+    if real.parent.name != warrant.run or real.parts[-4:-2] != (STATE, "acts"):
+        return "its directory is not among the run's acts"
+    try:
+        problem = _problem_with_machine(real.parents[3], machine)
+        if problem:
+            return problem
+        workspace = open_workspace(real.parents[3])
+        return _problem_with_brief(warrant, workspace) or _problem_with_consent(
+            warrant, workspace, now_ms
+        )
+    except InterlockError as error:
+        return f"{error.what}; {error.next_step}"
+
+
+def _problem_with_machine(root: Path, machine: Path) -> str | None:
+    try:
+        status = machine.stat()
+        listed = machine.read_text(encoding="utf-8").splitlines()
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError):
+        return f"{machine} cannot be read"
+    if status.st_uid != 0 or status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+        return f"{machine} can be changed by others than root"
+    return None if str(root) in listed else f"{machine} does not list {root}"
+
+
+def _problem_with_brief(warrant: Warrant, workspace: Workspace) -> str | None:
+    brief = warrant.brief
+    playbooks = os.path.realpath(workspace.playbooks)
+    if not Path(os.path.realpath(brief.folder)).is_relative_to(playbooks):
+        return "the actor's folder is not the workspace's"
+    if dict(warrant.settings) != workspace.kind_settings(brief.spec.kind):
+        return f"the settings of the kind {brief.spec.kind} are not those in {MARKER}"
+    objects = _objects(workspace, str(warrant.header.get("inventory_digest")))
+    if objects is None:
+        return "the inventory is not the one that the plan was made for"
+    for target in brief.targets:
+        thing = objects.get(target.name)
+        if thing is None or target != _target(thing):
+            return f"{target.name} is not described as in the inventory"
+    return None
+
+
+def _problem_with_consent(warrant: Warrant, workspace: Workspace, now_ms: int) -> str | None:
+    if warrant.brief.verb not in CHANGING:
+        return None
+    settings, environment = workspace.settings, str(warrant.header.get("environment"))
+    rules = settings.environments.get(environment)
+    if rules is None:
+        return f"{MARKER} has no rules for the environment {environment}"
+    if not rules.approvals:
+        return None
+    trust = read_trust(workspace.root, settings)
+    purpose = Purpose(
+        run=warrant.run,
+        plan_digest=warrant.plan_digest,
+        environment=environment,
+        trust_digest=trust.digest(settings, environment),
+        now_ms=now_ms,
+        going_back=warrant.brief.verb == "undo",
+    )
+    good, problems = standing(warrant.approvals, trust, purpose)
+    if rules.require_signatures:
+        good = tuple(approval for approval in good if approval.method == "sshsig")
+    missing = missing_approvals(good, rules.approvals, never=(), holds=settings.holds)
+    if not missing:
+        return None
+    wanted = ", ".join(f"{m.count} x {m.role}" for m in missing)
+    return "; ".join([f"consent is missing: {wanted}", *problems])
+
+
+def _objects(workspace: Workspace, wanted: str) -> dict[str, InventoryObject] | None:
+    """Read the inventory with this digest: the copy kept by its digest, or else the files."""
+    try:
+        raw = workspace.frozen_inventory(wanted).read_bytes()
+        kept = sha256(raw).hexdigest() == wanted
+        inventory = Inventory.model_validate_json(raw) if kept else workspace.inventory()
+    except (OSError, ValueError):
+        kept, inventory = False, workspace.inventory()
+    if not kept and inventory_digest(inventory) != wanted:
+        return None
+    return {thing.name: thing for thing in inventory.objects}
+
+
+def _target(thing: InventoryObject) -> Target:
+    return Target(
+        name=thing.name, object=thing.object, labels=thing.labels, connection=thing.connection
+    )

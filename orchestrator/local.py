@@ -1,0 +1,206 @@
+"""The outside of a local run: planner, policy, and actors in child processes of this machine."""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from actors.spec import Brief, Target
+from orchestrator.approvals import local_identities, read_trust, standing
+from orchestrator.errors import Conflict, Corrupted, Unavailable
+from orchestrator.planner import propose
+from orchestrator.policy import vet
+from orchestrator.pure.commands import Diagnose, Propose, Vet
+from orchestrator.pure.compile import Limits
+from orchestrator.pure.consent import Purpose
+from orchestrator.pure.events import Vetted
+from orchestrator.pure.model import Denial
+from orchestrator.pure.turns import inputs
+from orchestrator.pure.warrant import Warrant, Warrants
+from orchestrator.supervise import ChildActs
+from orchestrator.workspace import inventory_digest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
+
+    from orchestrator.pure.commands import Act
+    from orchestrator.pure.events import Event
+    from orchestrator.pure.model import Catalog, Decision, Inventory
+    from orchestrator.pure.state import Run
+    from orchestrator.workspace import Workspace
+
+__all__ = ["Content", "Local", "read_content"]
+
+MAX_WARNING: Final = 500
+
+
+class Content(NamedTuple):
+    """What a driver judges by: all that it reads of the workspace."""
+
+    catalog: Catalog
+    folders: dict[str, Path]
+    inventory: Inventory
+
+
+def read_content(workspace: Workspace) -> Content:
+    """Read a workspace's actors, with their folders, and its inventory."""
+    catalog, folders = workspace.catalog()
+    return Content(catalog, folders, workspace.inventory())
+
+
+@dataclass(slots=True)
+class Local:
+    """Everything outside the machine, on this computer."""
+
+    workspace: Workspace
+    run_now: Callable[[], Run]
+    """The run as it stands when an act begins: its outputs are the inputs of later steps."""
+    environ: Mapping[str, str]
+    wake_fd: int | None
+    run_id: str
+    content: Content | None = None
+    """What was read of the workspace: read once, so that a driver judges by one state of it."""
+    acts: ChildActs = field(init=False)
+    _warrants: tuple[str, Warrants] | None = None
+
+    def __post_init__(self) -> None:
+        self.acts = ChildActs(
+            directory=self.workspace.state / "acts" / self.run_id,
+            warrant_for=self._warrant,
+            timeout_s_for=self._timeout_s,
+            environ=self.environ,
+            wake_fd=self.wake_fd,
+        )
+
+    def check(self, run: Run) -> None:
+        """Refuse to act for a plan whose digest, actors or inventory are not what was compiled."""
+        self.content = None
+        self._check_pins(run)
+
+    def ask(self, command: Propose | Vet | Diagnose, run: Run, now_ms: int) -> Event:
+        """Ask the planner or policy."""
+        match command:
+            case Propose():
+                return self._propose(run, now_ms)
+            case Vet(mode=mode):
+                if mode == "start":
+                    self.content = None  # a driver may have waited long for its window
+                self._check_pins(run)
+                decision = self._vet(run, mode, now_ms)
+                return Vetted(at_ms=now_ms, plan_digest=run.plan_digest, decision=decision)
+            case _:
+                raise Unavailable(
+                    f"{run.id} asks for a RecoveryAgent, and none is configured",
+                    next_step=f"choose a remedy yourself: interlock recover {run.id}",
+                )
+
+    def _vet(self, run: Run, mode: str, now_ms: int) -> Decision:
+        # Policy sees only consent that stands now; what does not is said in its warnings.
+        settings, environment = self.workspace.settings, run.planned.environment
+        rules = settings.environments.get(environment)
+        signed = any(approval.method == "sshsig" for approval in run.approvals)
+        if not signed and not (rules and rules.require_signatures):
+            return vet(run, mode, now_ms, settings)
+        trust = read_trust(self.workspace.root, settings)
+        purpose = Purpose(
+            run=run.id,
+            plan_digest=run.plan_digest,
+            environment=environment,
+            trust_digest=trust.digest(settings, environment),
+            now_ms=now_ms,
+        )
+        good, problems = standing(run.approvals, trust, purpose)
+        decision = vet(run._replace(approvals=good), mode, now_ms, settings)
+        said = (*problems, *local_identities(good, trust))
+        warnings = tuple(Denial(rule="consent", message=words[:MAX_WARNING]) for words in said)
+        return decision.model_copy(update={"warnings": (*decision.warnings, *warnings)})
+
+    def _propose(self, run: Run, now_ms: int) -> Event:
+        catalog, _, inventory = self._read()
+        environments = self.workspace.settings.environments.items()
+        limits = Limits(require_evidence=tuple(n for n, r in environments if r.require_evidence))
+        return propose(run, now_ms, catalog=catalog, inventory=inventory, limits=limits)
+
+    def _check_pins(self, run: Run) -> None:
+        plan = run.planned
+        if plan.digest() != run.plan_digest:
+            raise Corrupted(
+                f"the plan of {run.id} does not have the digest that was recorded",
+                next_step="do not run it; keep the ledger for inspection and plan anew",
+            )
+        catalog, _, inventory = self._read()
+        changed = [
+            name
+            for name, pinned in sorted(plan.actors.items())
+            if name not in catalog.actors or catalog.actors[name].digest != pinned.digest
+        ]
+        if changed:
+            raise Conflict(
+                f"actors of {run.id} have changed since it was planned: {', '.join(changed)}",
+                next_step="plan the ticket anew, or put the actors back as they were",
+            )
+        with contextlib.suppress(OSError):  # it only spares the acts from reading all files again
+            self.workspace.freeze_inventory(inventory)
+        if inventory_digest(inventory) != plan.inventory_digest:
+            raise Conflict(
+                f"the inventory has changed since {run.id} was planned",
+                next_step="plan the ticket anew, or put the inventory back as it was",
+            )
+
+    def _warrant(self, act: Act, directory: Path) -> Warrant:
+        run = self.run_now()
+        if self._warrants is None or self._warrants[0] != run.plan_digest:
+            self._warrants = (run.plan_digest, Warrants(run.planned))
+        index = run.shaped.place[act.step]
+        brief = self._brief(run, index, act, directory)
+        return self._warrants[1].make(
+            run.id,
+            index,
+            brief,
+            approvals=run.approvals,
+            settings=self.workspace.kind_settings(brief.spec.kind),
+        )
+
+    def _brief(self, run: Run, index: int, act: Act, directory: Path) -> Brief:
+        _, folders, inventory = self._read()
+        objects = {thing.name: thing for thing in inventory.objects}
+        step, spec = run.shaped.steps[index], run.actor(index)
+        return Brief(
+            key=f"{run.id}/{act.step}/{act.verb}/{act.attempt}",
+            verb=act.verb,
+            attempt=act.attempt,
+            folder=str(folders[step.actor]),
+            spec=spec,
+            params=inputs(run, index),
+            targets=tuple(
+                Target(
+                    name=name,
+                    object=objects[name].object,
+                    labels=objects[name].labels,
+                    connection=objects[name].connection,
+                )
+                for name in step.targets
+            ),
+            timeout_s=self._timeout_s(act),
+            workdir=str(directory),
+        )
+
+    def _timeout_s(self, act: Act) -> int:
+        run = self.run_now()
+        times = run.actor(run.shaped.place[act.step]).timeouts
+        match act.verb:
+            case "apply":
+                return times.apply_s + times.verify_s
+            case "undo":
+                return times.undo_s + times.verify_s
+            case "verify":
+                return times.verify_s
+            case _:
+                return times.check_s
+
+    def _read(self) -> Content:
+        if self.content is None:
+            self.content = read_content(self.workspace)
+        return self.content

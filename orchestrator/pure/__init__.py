@@ -1,0 +1,1 @@
+"""Decides. No I/O, no clock, no chance: they enter as values."""

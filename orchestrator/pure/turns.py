@@ -1,0 +1,272 @@
+"""Whose turn it is: steps are claimed, become due, wait, and are set free.
+
+1. A step begins only when every step before it has succeeded or was skipped, and its slice is open.
+2. Values behind references are checked when they are known, before the act that needs them.
+3. A step is *touched* from the moment its act is claimed until the world is known not to hold its
+   effect.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from actors.spec import problem_with
+from orchestrator.pure.model import Condition, Confirm, Hold, Incident
+from orchestrator.pure.state import NOTHING_YET, Acting, StepRun, pushed
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from immutables import Map
+
+    from actors.spec import Value
+    from orchestrator.pure.state import Run, Shape
+
+__all__ = [
+    "act_began",
+    "delay",
+    "holds",
+    "incident",
+    "inputs",
+    "next_slice",
+    "open_steps",
+    "output_problem",
+    "probe",
+    "put",
+    "ready",
+    "set_free",
+    "settled",
+    "untouched",
+]
+
+
+def put(run: Run, index: int, step: StepRun) -> Run:
+    """Store one step."""
+    work = run.working
+    return run.working_on(work._replace(steps=work.steps.set(index, step)))
+
+
+def act_began(run: Run, index: int, attempt: int) -> Run:
+    """Claim the verb that is due on a step."""
+    work, step = run.working, run.step(index)
+    acting = work.acting.set(index, Acting(step.verb, attempt))
+    match step.verb:
+        case "apply":
+            step = step._replace(phase="acting", applies=attempt)
+            if run.actor(index).effect != "read" and index not in work.touched:
+                touched = work.touched.set(index, work.began)
+                work = work._replace(touched=touched, began=work.began + 1)
+        case "undo":
+            step = step._replace(phase="acting", undos=attempt)
+        case _:
+            step = step._replace(phase="acting", probes=attempt)
+    return run.working_on(work._replace(steps=work.steps.set(index, step), acting=acting))
+
+
+def ready(run: Run, index: int, step: StepRun) -> Run:
+    """Make the apply of a step due."""
+    work = run.working
+    step = step._replace(phase="ready", verb="apply", goal="apply")
+    steps, queue = work.steps.set(index, step), work.ready.push(index)
+    return run.working_on(work._replace(steps=steps, ready=queue))
+
+
+def probe(run: Run, index: int, step: StepRun) -> Run:
+    """Make a verify of a step due."""
+    work = run.working
+    step = step._replace(phase="ready", verb="verify")
+    steps, queue = work.steps.set(index, step), work.probes.push(index)
+    return run.working_on(work._replace(steps=steps, probes=queue))
+
+
+def delay(run: Run, index: int, step: StepRun, until_ms: int) -> Run:
+    """Let the verb of a step wait for an instant."""
+    work = run.working
+    step = step._replace(phase="delayed", until_ms=until_ms)
+    work = work._replace(steps=work.steps.set(index, step))
+    if step.verb == "undo":
+        return run.working_on(work._replace(undo_timers=pushed(work.undo_timers, until_ms, index)))
+    return run.working_on(work._replace(timers=pushed(work.timers, until_ms, index)))
+
+
+def untouched(run: Run, index: int) -> Run:
+    """Forget a touch: the world is known not to hold the step's effect."""
+    work = run.working
+    if index not in work.touched:
+        return run
+    step = run.step(index)._replace(retried=False)
+    steps, touched = work.steps.set(index, step), work.touched.delete(index)
+    return run.working_on(work._replace(steps=steps, touched=touched))
+
+
+def incident(run: Run, index: int, verb: str, message: str, *, doubt: bool = False) -> Run:
+    """Keep an unexpected state of a step until a remedy answers it."""
+    run = put(run, index, run.step(index)._replace(phase="unexpected"))
+    raised = Incident(
+        step=run.shaped.steps[index].id,
+        verb="verify" if verb == "verify" else "apply",
+        reason="in_doubt" if doubt else "unexpected",
+        message=message or "no reason was given",
+    )
+    return run._replace(incidents=(*run.incidents, raised), reason=f"{raised.step}: {message}")
+
+
+def settled(run: Run, index: int, step: StepRun) -> Run:
+    """A step succeeded or was passed by a person: set free what waited for it."""
+    work = run.working
+    slices, freed = _freed_by(run.shaped, work.slices, index)
+    work = work._replace(steps=work.steps.set(index, step), left=work.left - 1, slices=slices)
+    return set_free(run.working_on(work), freed)
+
+
+def set_free(run: Run, freed: Iterable[int]) -> Run:
+    """Count down what steps wait for: open those whose turn has come, skip those that are off."""
+    work, shape = run.working, run.shaped
+    steps, left, slices = work.steps, work.left, work.slices
+    awaited = work.awaited.mutate()
+    opened: list[int] = []
+    waiting = list(freed)
+    for later in waiting:
+        count = awaited.get(later, shape.missing[later]) - 1
+        awaited[later] = count
+        if count > 0:
+            continue
+        step = steps.get(later, NOTHING_YET)
+        if step.phase != "waiting":
+            continue
+        if not _is_off(shape, later, steps):
+            opened.append(later)
+            continue
+        steps, left = steps.set(later, step._replace(phase="skipped")), left - 1
+        slices, more = _freed_by(shape, slices, later)
+        waiting.extend(more)
+    work = work._replace(steps=steps, left=left, slices=slices, awaited=awaited.finish())
+    return open_steps(run.working_on(work), opened)
+
+
+def _freed_by(
+    shape: Shape, slices: Map[str, tuple[int, int]], done: int
+) -> tuple[Map[str, tuple[int, int]], tuple[int, ...]]:
+    # Count a settled step in its slice, and name what waits for one thing less.
+    slot = shape.slots[done]
+    if slot is None:
+        return slices, shape.after[done]
+    number, count = slices[slot[0]]
+    slices = slices.set(slot[0], (number, count - 1))
+    if count > 1:
+        return slices, shape.after[done]
+    slices, more = next_slice(shape, slices, slot[0])
+    return slices, (*shape.after[done], *more)
+
+
+def next_slice(
+    shape: Shape, slices: Map[str, tuple[int, int]], wave: str
+) -> tuple[Map[str, tuple[int, int]], tuple[int, ...]]:
+    """Open the next slice of a wave, if there is one, and name its steps."""
+    number = slices[wave][0] + 1
+    parts = shape.slices[wave]
+    if number > len(parts):
+        return slices, ()
+    return slices.set(wave, (number, len(parts[number - 1]))), parts[number - 1]
+
+
+def open_steps(run: Run, opened: Iterable[int]) -> Run:
+    """Make steps due whose turn has come: an act, a gate, or a hold."""
+    work, shape, trouble = run.working, run.shaped, []
+    steps, queue, gates, timers = work.steps, work.ready, work.gates, work.timers
+    for index in opened:
+        step = steps.get(index, NOTHING_YET)
+        match shape.steps[index].gate:
+            case Confirm():
+                steps = steps.set(index, step._replace(phase="gate"))
+                gates = gates.set(index, True)
+            case Hold(until_ms=until_ms):
+                steps = steps.set(index, step._replace(phase="holding", until_ms=until_ms))
+                timers = pushed(timers, until_ms, index)
+            case _:
+                problem = _input_problem(shape, index, steps)
+                if problem:
+                    trouble.append((index, problem))
+                else:
+                    steps = steps.set(index, step._replace(phase="ready"))
+                    queue = queue.push(index)
+    work = work._replace(steps=steps, ready=queue, gates=gates, timers=timers)
+    run = run.working_on(work)
+    for index, problem in trouble:
+        run = incident(run, index, "apply", problem)
+    return run
+
+
+def _is_off(shape: Shape, index: int, steps: Mapping[int, StepRun]) -> bool:
+    condition = shape.steps[index].when
+    return condition is not None and not holds(shape, condition, steps)
+
+
+def holds(shape: Shape, condition: Condition, steps: Mapping[int, StepRun]) -> bool:
+    """Compare a typed output; an output that does not exist compares false."""
+    value = _output(shape, condition.output, steps)
+    wanted = condition.value
+    if value is None or isinstance(value, bool) != isinstance(wanted, bool):
+        return False
+    match condition.op:
+        case "==":
+            return value == wanted
+        case "!=":
+            return value != wanted
+    if not isinstance(value, int) or not isinstance(wanted, int):
+        return False
+    return {
+        "<": value < wanted,
+        "<=": value <= wanted,
+        ">": value > wanted,
+        ">=": value >= wanted,
+    }[condition.op]
+
+
+def _output(shape: Shape, reference: str, steps: Mapping[int, StepRun]) -> Value | None:
+    name, _, output = reference.rpartition(".")
+    step = steps.get(shape.place[name])
+    return None if step is None or step.outputs is None else step.outputs.get(output)
+
+
+def _input_problem(shape: Shape, index: int, steps: Mapping[int, StepRun]) -> str | None:
+    spec = shape.specs[index]
+    for param in shape.steps[index].params:
+        if param.output is None:
+            continue
+        value = _output(shape, param.output, steps)
+        if value is None:
+            return f"its param {param.name} needs {param.output}, which has no value"
+        problem = spec and problem_with(spec.params[param.name], value)
+        if problem:
+            return f"its param {param.name}, from {param.output}, {problem}"
+    return None
+
+
+def inputs(run: Run, index: int) -> dict[str, Value]:
+    """Return the params of a step as its act gets them, references replaced by their values."""
+    values: dict[str, Value] = {}
+    for param in run.shaped.steps[index].params:
+        value = param.value
+        if param.output is not None:
+            value = _output(run.shaped, param.output, run.working.steps)
+        if value is not None:
+            values[param.name] = value
+    return values
+
+
+def output_problem(run: Run, index: int, outputs: Mapping[str, Value]) -> str | None:
+    """Check what a step put out against what its manifest declares."""
+    spec = run.actor(index)
+    for name in outputs:
+        if name not in spec.outputs:
+            return f"it put out {name}, which its manifest does not declare"
+    for name, declared in spec.outputs.items():
+        if name not in outputs:
+            if declared.required:
+                return f"it did not put out {name}"
+            continue
+        problem = problem_with(declared, outputs[name])
+        if problem:
+            return f"its output {name} {problem}"
+    return None

@@ -1,0 +1,151 @@
+"""What a team has settled for its workspace: `interlock.yaml` as a value.
+
+1. What is not said is refused or off: no environment, no approval rule and no agent is assumed.
+2. Paths are relative and stay inside the workspace.
+3. No secret stands here: a key is named by the environment variable that will hold it.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, StringConstraints, field_validator, model_validator
+
+from actors.spec import Name, Scalar
+from orchestrator.pure.model import Digest, MissingApproval, Model, Principal
+
+__all__ = [
+    "EnvironmentRules",
+    "LlmSettings",
+    "Paths",
+    "PolicySettings",
+    "RecoverySettings",
+    "Settings",
+]
+
+Inside = Annotated[
+    str,
+    StringConstraints(
+        pattern=r"^[A-Za-z0-9._][A-Za-z0-9._\-]*(/[A-Za-z0-9._\-]+)*$", max_length=200
+    ),
+]
+Url = Annotated[str, StringConstraints(pattern=r"^https?://[^\s@]+$", max_length=500)]
+Variable = Annotated[str, StringConstraints(pattern=r"^[A-Z][A-Z0-9_]{0,62}$")]
+Line = Annotated[str, StringConstraints(min_length=1, max_length=300)]
+
+
+class Paths(Model):
+    """Where the workspace keeps what; all below its root."""
+
+    inventory: Inside = "inventory"
+    playbooks: Inside = "playbooks"
+    policies: Inside = "policies"
+    routines: Inside = "routines"
+
+    @field_validator("*")
+    @classmethod
+    def _stays_inside(cls, value: str) -> str:
+        if ".." in value.split("/"):
+            raise ValueError("must not contain ..")
+        return value
+
+
+class EnvironmentRules(Model):
+    """What the built-in policy demands in one environment."""
+
+    approvals: tuple[MissingApproval, ...]
+    """Who must consent; an empty list says in so many words that nobody must."""
+    max_targets: Annotated[int, Field(ge=1, le=100_000)]
+    """The largest number of distinct targets that one plan may touch."""
+    require_evidence: bool = True
+    """Only actors whose own tests have passed, as they are now."""
+    allow_undo_none: bool = False
+    """A plan may hold steps that cannot be undone."""
+    require_signatures: bool = False
+    """An approval counts only with an SSH signature."""
+    require_window: bool = False
+    """A plan must say when it may touch anything."""
+
+    @model_validator(mode="after")
+    def _roles_once(self) -> EnvironmentRules:
+        roles = [rule.role for rule in self.approvals]
+        if len(set(roles)) < len(roles):
+            raise ValueError("asks for one role twice; give one line a role, with its count")
+        return self
+
+
+class PolicySettings(Model):
+    """Who vets plans."""
+
+    engine: Literal["builtin", "server", "embedded"]
+    """`builtin`: only what `environments` says; `server`: OPA at `url`; `embedded`: Rego here."""
+    url: Url | None = None
+    timeout_s: Annotated[int, Field(ge=1, le=300)] = 10
+    bundle_digest: Digest | None = None
+    """Refuse to vet with any other bundle of rules."""
+
+    @model_validator(mode="after")
+    def _server_has_url(self) -> PolicySettings:
+        if (self.engine == "server") != (self.url is not None):
+            raise ValueError("needs a url with the engine server, and with no other")
+        return self
+
+
+class LlmSettings(Model):
+    """Where the planner and the RecoveryAgent find a model; it only ever chooses."""
+
+    url: Url
+    model: Line
+    key_variable: Variable | None = None
+    timeout_s: Annotated[int, Field(ge=1, le=3_600)] = 120
+
+
+class RecoverySettings(Model):
+    """Whether a RecoveryAgent may be asked about the unforeseen."""
+
+    agent: bool = False
+
+
+class Settings(Model):
+    """A workspace's `interlock.yaml`."""
+
+    format: Literal[1]
+    environments: Annotated[dict[Name, EnvironmentRules], Field(min_length=1)]
+    policy: PolicySettings
+    roles: dict[Name, Literal["anyone"] | tuple[Principal, ...]] = Field(default_factory=dict)
+    """Who holds each role that an approval may ask for; `anyone` is said in so many words."""
+    allowed_signers: Inside | None = None
+    """The file, as `ssh-keygen -Y verify` reads it, of the keys that may sign approvals."""
+    revoked_keys: Inside | None = None
+    """The keys that may no longer sign, as `ssh-keygen -k` writes them; named, it must be there."""
+    approval_hours: Annotated[int, Field(ge=1, le=8_760)] = 168
+    """How long an approval lasts."""
+    parallelism: Annotated[int, Field(ge=1, le=1_000)] = 10
+    """How many acts may run at once, whatever a plan allows."""
+    recovery: RecoverySettings = RecoverySettings()
+    llm: LlmSettings | None = None
+    paths: Paths = Paths()
+    kinds: dict[Name, dict[Name, Scalar]] = Field(default_factory=dict)
+    """What each kind of actor is told; the kind's own documentation says what it takes."""
+
+    def holds(self, principal: str, role: str) -> bool:
+        """Say whether somebody holds a role."""
+        holders = self.roles.get(role, ())
+        return holders == "anyone" or principal in holders
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Settings:
+        asked = {rule.role for rules in self.environments.values() for rule in rules.approvals}
+        vacant = sorted(role for role in asked if not self.roles.get(role))
+        if vacant:
+            raise ValueError(
+                f"asks for approval by {vacant[0]}, but roles names nobody who holds it"
+            )
+        signed = any(rules.require_signatures for rules in self.environments.values())
+        if signed and self.allowed_signers is None:
+            raise ValueError("requires signatures, but names no allowed_signers file")
+        if self.revoked_keys is not None and self.allowed_signers is None:
+            raise ValueError("names revoked_keys, but no allowed_signers file")
+        if self.recovery.agent and self.llm is None:
+            raise ValueError("turns the recovery agent on, but has no llm section for it to ask")
+        return self

@@ -1,0 +1,72 @@
+"""The words for phases, and what a person may type next; the only place that knows both."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from orchestrator.show_text import Style
+
+__all__ = ["PHASES", "Wording", "next_commands", "wording"]
+
+
+class Wording(NamedTuple):
+    """How a phase is said, how loud, and which verbs help: (verb and its arguments, what for)."""
+
+    words: str
+    style: Style
+    verbs: tuple[tuple[str, str], ...]
+
+
+_SHOW = ("show {run}", "read the plan")
+_DRY = ("dry-run {run}", "check every step against the real targets; changes nothing")
+_APPROVE = ("approve {run}", "consent to exactly this plan")
+_CANCEL = ("cancel {run}", "call it off")
+_STATUS = ("status {run}", "see where it stands")
+_RESUME = ("resume {run}", "let it go on")
+_BACK = ("rollback {run}", "undo what was done, newest first")
+_RECOVER = ("recover {run}", "see the remedies offered, and choose one")
+_PAUSE = ("pause {run}", "begin nothing new for now; what is under way settles")
+_REJECT = ("reject {run} --reason WHY", "say no to it")
+_REPLAY = ("audit replay {run}", "read what happened, line by line")
+
+PHASES: Final[Mapping[str, Wording]] = {
+    "drafting": Wording("being drafted", "cyan", (_RESUME, _CANCEL)),
+    "asking": Wording(
+        "waits for an answer",
+        "warn",
+        (("answer {run} TEXT", "answer the planner's question"), _CANCEL),
+    ),
+    "vetting": Wording("being vetted", "cyan", (_RESUME, _CANCEL)),
+    "waiting": Wording("waits for approval", "warn", (_SHOW, _DRY, _APPROVE, _REJECT)),
+    "previewing": Wording("dry run", "cyan", (_STATUS, _CANCEL)),
+    "approved": Wording("approved", "green", (_SHOW, _DRY, ("run {run}", "let it act"), _CANCEL)),
+    "starting": Wording("about to start", "cyan", (_RESUME, _CANCEL)),
+    "running": Wording("running", "cyan", (("watch {run}", "follow it"), _PAUSE, _CANCEL)),
+    "diagnosing": Wording("being diagnosed", "warn", (_RESUME, _RECOVER, _BACK)),
+    "held": Wording("held for a person", "alarm", (_SHOW, _RECOVER, _BACK)),
+    "rolling_back": Wording(
+        "going back", "warn", (("watch {run}", "follow it"), ("resume {run}", "let it go on"))
+    ),
+    "succeeded": Wording("succeeded", "green", (_REPLAY, _BACK)),
+    "declined": Wording("declined", "yellow", (_SHOW, ("plan TICKET", "hand it in again, mended"))),
+    "rejected": Wording("rejected", "red", (_SHOW, ("plan TICKET", "hand it in again, mended"))),
+    "rolled_back": Wording("rolled back", "yellow", (_SHOW, _REPLAY)),
+    "cancelled": Wording("cancelled", "yellow", (_REPLAY,)),
+    "taken_over": Wording("taken over by hand", "warn", (_REPLAY,)),
+}
+
+
+def wording(phase: str) -> Wording:
+    """Say a phase in words; one that is not known is shown as it is."""
+    return PHASES.get(phase) or Wording(phase, "", (_SHOW,))
+
+
+def next_commands(phase: str, run_id: str, *, paused: bool = False) -> list[tuple[str, str]]:
+    """List what a person may type now, and what for."""
+    verbs = wording(phase).verbs
+    if paused:
+        verbs = tuple(_RESUME if verb == _PAUSE else verb for verb in verbs)
+    return [(f"interlock {verb.format(run=run_id)}", what_for) for verb, what_for in verbs]

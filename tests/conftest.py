@@ -1,0 +1,39 @@
+"""What every test may lean on."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from hypothesis import settings
+
+if TYPE_CHECKING:
+    import pytest
+    from _pytest.terminal import TerminalReporter
+
+# A slow machine is not a bug: no property fails by the wall clock. In CI the same examples are
+# tried each time, so that a red build is about its change; elsewhere new ones are looked for.
+settings.register_profile("interlock", deadline=None, print_blob=True)
+settings.register_profile("ci", settings.get_profile("interlock"), derandomize=True)
+settings.load_profile("ci" if os.environ.get("CI") else "interlock")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--rewrite", action="store_true", help="write stories and schemas again, to review the diff"
+    )
+
+
+def pytest_terminal_summary(terminalreporter: TerminalReporter) -> None:
+    """Show the figures that tests found: states explored, images opened, kills."""
+    figures = [
+        str(value)
+        for reports in terminalreporter.stats.values()
+        for report in reports
+        for name, value in getattr(report, "user_properties", ())
+        if name == "figure" and report.when == "call"
+    ]
+    if figures:
+        terminalreporter.section("figures")
+        for figure in figures:
+            terminalreporter.line(figure)
