@@ -170,11 +170,24 @@ def pytest_on(
     limit: str = "one_s",
 ) -> tuple[int | None, str]:
     """Run tests on a copy; say pytest's exit code (nothing: out of time) and what it told."""
+    # A place of its own: in the shared one, pytests that end together race to tidy it.
+    with tempfile.TemporaryDirectory(prefix="mt-", ignore_cleanup_errors=True) as own:
+        return _run_to_its_end(
+            [
+                sys.executable, "-m", "pytest", "-q", "--tb=line", "-p", "no:cacheprovider",
+                "--hypothesis-seed=0", f"--basetemp={own}/t", *options, *selection,
+            ],
+            tree,
+            environ,
+            LIMITS[limit],
+        )  # fmt: skip
+
+
+def _run_to_its_end(
+    command: Sequence[str], tree: Path, environ: Mapping[str, str], limit_s: int
+) -> tuple[int | None, str]:
     process = subprocess.Popen(
-        [
-            sys.executable, "-m", "pytest", "-q", "--tb=line", "-p", "no:cacheprovider",
-            "--hypothesis-seed=0", *options, *selection,
-        ],
+        command,
         cwd=tree,
         env=_environ(tree, environ),
         stdin=subprocess.DEVNULL,
@@ -182,9 +195,9 @@ def pytest_on(
         stderr=subprocess.STDOUT,
         text=True,
         start_new_session=True,
-    )  # fmt: skip
+    )
     try:
-        said, _ = process.communicate(timeout=LIMITS[limit])
+        said, _ = process.communicate(timeout=limit_s)
     except subprocess.TimeoutExpired:
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
