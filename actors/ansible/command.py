@@ -8,7 +8,7 @@ from __future__ import annotations
 import shlex
 from typing import TYPE_CHECKING
 
-from ansible_runner.config.runner import RunnerConfig
+from ansible_runner.config.runner import RunnerConfig  # type: ignore[import-untyped]  # has no types
 
 if TYPE_CHECKING:
     from actors.ansible.shim import Job
@@ -23,7 +23,7 @@ def command_of(job: Job) -> list[str]:
         words += ["--check", "--diff"]
     config = RunnerConfig(
         private_data_dir=job.directory,
-        artifact_dir=f"{job.directory}/tmp",
+        artifact_dir=job.scratch[0],
         ident="runner",
         playbook=job.playbook,
         inventory=job.inventory,

@@ -1,4 +1,4 @@
-"""The kind `ansible`: does the verbs of an actor by playing its playbooks, each kept by a keeper."""
+"""The kind `ansible`: does the verbs of an actor by playing its playbooks."""
 
 from __future__ import annotations
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any, Final
 
 from actors.ansible.stage import target_names
@@ -66,6 +67,8 @@ def folded(brief: Brief, sheet: Sheet, played: Played) -> dict[str, Value] | str
             problem = f"{missing[0]} did not publish {name}, though other hosts did"
         if problem:
             return problem
+        if fold == "same" and len({json.dumps(value) for value in said.values()}) > 1:
+            return f"hosts do not agree on {name}: {_split(said)}"
         value = _fold(fold, list(said.values()))
         problem = problem_with(declared, value)
         if problem:
@@ -90,12 +93,14 @@ def _problem_with_hosts(name: str, declared: ParamSpec, said: dict[str, Any]) ->
     return None
 
 
+def _split(said: dict[str, Any]) -> str:
+    return ", ".join(f"{host} says {json.dumps(value)[:60]}" for host, value in [*said.items()][:4])
+
+
 def _fold(fold: Fold, values: list[Any]) -> Any:
     match fold:
         case "same":
-            first = values[0]
-            same = all(value == first for value in values)
-            return (tuple(first) if isinstance(first, list) else first) if same else None
+            return tuple(values[0]) if isinstance(values[0], list) else values[0]
         case "any":
             return any(values)
         case "all":

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -35,6 +36,8 @@ def play(stage: Stage) -> Ended | None:
         ended = _said(stage)
         if ended is None:
             sweep(os.getpid(), before)
+            for folder in stage.scratch:
+                shutil.rmtree(folder, ignore_errors=True)
         return ended
 
 
@@ -49,8 +52,9 @@ def _started(stage: Stage) -> subprocess.Popen[bytes]:
         forks=stage.forks,
         environ=stage.environ,
         timeout_s=stage.timeout_s,
+        scratch=list(stage.scratch),
     )
-    keeper = subprocess.Popen(  # noqa: S603 - our own module, fixed arguments
+    keeper = subprocess.Popen(
         [sys.executable, "-P", "-m", "actors.ansible.shim"],
         stdin=subprocess.PIPE,
         env={name: os.environ[name] for name in KEPT if name in os.environ},

@@ -70,17 +70,15 @@ def read_options(settings: Settings) -> Options:
         ) from None
 
 
-def inventory(targets: tuple[Target, ...], options: Options) -> dict[str, Any]:
-    """Write the one group there is."""
-    hosts = {target.name: _host(target, options) for target in targets}
+def inventory(targets: tuple[Target, ...], options: Options, sockets: str) -> dict[str, Any]:
+    """Write the one group there is; `sockets` is where ssh may keep its own."""
+    hosts = {target.name: _host(target, options, sockets) for target in targets}
     if not targets:
-        hosts = {
-            CONTROLLER: {"ansible_connection": "local", "ansible_python_interpreter": PYTHON}
-        }
+        hosts = {CONTROLLER: {"ansible_connection": "local", "ansible_python_interpreter": PYTHON}}
     return {"targets": {"hosts": hosts}}
 
 
-def _host(target: Target, options: Options) -> dict[str, Any]:
+def _host(target: Target, options: Options, sockets: str) -> dict[str, Any]:
     try:
         wanted = Connection.model_validate(dict(target.connection))
     except ValidationError as error:
@@ -97,15 +95,12 @@ def _host(target: Target, options: Options) -> dict[str, Any]:
         "ansible_user": wanted.user or options.user,
         "ansible_ssh_private_key_file": wanted.identity_file or options.identity_path,
         "ansible_ssh_common_args": _ssh_options(wanted, options),
-        "ansible_ssh_args": _multiplexing(),
+        "ansible_ssh_args": "-o ControlMaster=auto -o ControlPersist=60",
+        "ansible_control_path_dir": sockets,
         "ansible_ssh_timeout": options.connect_timeout_s,
         "ansible_ssh_pipelining": options.pipelining,
     }
     return {name: value for name, value in said.items() if value is not None}
-
-
-def _multiplexing() -> str:
-    return "-o ControlMaster=auto -o ControlPersist=60"
 
 
 def _ssh_options(wanted: Connection, options: Options) -> str:

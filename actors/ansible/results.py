@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-__all__ = ["Host", "Played", "read_events", "read_play", "shortened"]
+__all__ = ["Host", "Played", "read_events", "read_play", "shortened", "words_of"]
 
 SHOWN: Final = 600
 
@@ -131,4 +131,11 @@ def shortened(text: object) -> str:
     plain = " ".join(str(text).split())
     if len(plain) <= SHOWN:
         return plain
-    return f"{plain[:SHOWN]}… ({len(plain) - SHOWN} more characters in {'events.jsonl'})"
+    return f"{plain[:SHOWN]}… ({len(plain) - SHOWN} more characters in events.jsonl)"
+
+
+def words_of(event: dict[str, Any]) -> str:
+    """Find the words in which a result says what went wrong."""
+    result = event["result"]
+    said = result.get("msg") or result.get("censored") or result.get("stderr")
+    return said if isinstance(said, str) else json.dumps(said or result, default=str)

@@ -1,4 +1,4 @@
-"""Reads an actor's `ansible.yaml`: which result is which failure mode, and how outputs become one."""
+"""Reads an actor's `ansible.yaml`: which result is which failure mode, how outputs become one."""
 
 from __future__ import annotations
 
@@ -59,7 +59,9 @@ def read_sheet(folder: Path) -> Sheet:
     except FileNotFoundError:
         return Sheet()
     except UnreadableError as error:
-        raise ActorsError(f"{path}:{error.line or 1}: {error.reason}", next_step="mend it") from None
+        raise ActorsError(
+            f"{path}:{error.line or 1}: {error.reason}", next_step="mend it"
+        ) from None
     sheet = fit(Sheet, read)
     if isinstance(sheet, tuple):
         first = sheet[0]

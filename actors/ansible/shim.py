@@ -3,7 +3,7 @@
 1. Whatever a play starts stays below its keeper, also what made a session of its own.
 2. A play is asked to end (SIGTERM to Ansible, which tells its workers) before everything is made to.
 3. When the play has ended, or who asked for it is gone, everything below the keeper is killed.
-4. A keeper that is killed takes Ansible with it; what is left then falls to the keeper's parent.
+4. A keeper that is killed takes Ansible with it; the rest falls to the keeper's parent.
 
 It reads its job from the first line of its input, then orders: `stop`; the input's end is one too.
 """
@@ -66,6 +66,8 @@ class Job:
     forks: int
     environ: dict[str, str]
     timeout_s: float
+    scratch: list[str]
+    """Folders that are gone when the play has ended."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +101,8 @@ def keep(job: Job, values: bytes, orders: int) -> Ended:
     threading.Thread(target=_feed, args=(job.values_fifo, values), daemon=True).start()
     how, status = _wait(pid, orders, time.monotonic() + job.timeout_s)
     left = sweep(os.getpid())
-    shutil.rmtree(Path(job.directory) / "tmp", ignore_errors=True)
+    for folder in job.scratch:
+        shutil.rmtree(folder, ignore_errors=True)
     Path(job.values_fifo).unlink(missing_ok=True)
     return Ended(how, os.waitstatus_to_exitcode(status), left)
 

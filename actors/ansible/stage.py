@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+import tempfile
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -26,11 +27,23 @@ if TYPE_CHECKING:
     from actors.ansible.reach import Options
     from actors.spec import Brief, Value
 
-__all__ = ["EVENTS", "LOG", "Stage", "play_file", "stage", "target_names", "timeout_s"]
+__all__ = [
+    "EVENTS",
+    "INVENTORY",
+    "LOG",
+    "VALUES",
+    "Stage",
+    "play_file",
+    "stage",
+    "target_names",
+    "timeout_s",
+]
 
 HERE: Final = Path(__file__).parent
 EVENTS: Final = "events.jsonl"
 LOG: Final = "playbook.log"
+PULSE: Final = "pulse"
+"""In an act's directory: touched whenever something happened, so that silence can be seen."""
 INVENTORY: Final = "inventory.json"
 VALUES: Final = "values.json"
 PASSED_ON: Final = ("HOME", "TZ", "SSH_AUTH_SOCK")
@@ -49,14 +62,23 @@ class Stage:
     environ: dict[str, str]
     values: bytes
     timeout_s: int
+    scratch: tuple[str, ...]
+    """Folders that are gone when the play has ended: Ansible's own, and the sockets of ssh."""
 
 
 def stage(brief: Brief, options: Options, environ: Mapping[str, str]) -> Stage:
     """Lay out what one verb of a brief needs."""
     _refuse_misfits(brief)
     directory = Path(brief.workdir) / f"ansible-{brief.verb}"
-    hosts = inventory(brief.targets, options)
-    directory.mkdir(mode=0o700)
+    # A socket's path is short by law of the kernel, and an act's is not.
+    sockets = tempfile.mkdtemp(prefix="interlock-", dir="/tmp")
+    try:
+        hosts = inventory(brief.targets, options, sockets)
+        directory.mkdir(mode=0o700)
+    except BaseException:
+        Path(sockets).rmdir()
+        raise
+    (Path(brief.workdir) / PULSE).touch(mode=0o600)
     _write(directory / INVENTORY, hosts)
     (directory / "tmp").mkdir(mode=0o700)
     os.mkfifo(directory / VALUES, 0o600)
@@ -69,6 +91,7 @@ def stage(brief: Brief, options: Options, environ: Mapping[str, str]) -> Stage:
         environ=_environ(brief, options, directory, environ),
         values=json.dumps({"interlock": _unsafe(_told(brief, options))}).encode(),
         timeout_s=timeout_s(brief),
+        scratch=(str(directory / "tmp"), sockets),
     )
 
 
@@ -101,8 +124,17 @@ def _refuse_misfits(brief: Brief) -> None:
                 next_step="give only what its manifest declares",
             )
         problem = problem_with(declared, value)
-        if problem:
+        if problem or not _is_unicode(value):
+            problem = problem or "holds half a character: it cannot be written as UTF-8"
             raise ActorsError(f"the param {name} {problem}", next_step="give a value that fits")
+
+
+def _is_unicode(value: Value) -> bool:
+    try:
+        json.dumps(value, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _told(brief: Brief, options: Options) -> dict[str, Any]:
@@ -146,6 +178,7 @@ def _environ(
         "ANSIBLE_LOCAL_TEMP": str(directory / "tmp"),
         "INTERLOCK_EVENTS": str(directory / EVENTS),
         "INTERLOCK_EVENTS_LIMIT": str(options.events_mb * 1_000_000),
+        "INTERLOCK_PULSE": str(Path(brief.workdir) / PULSE),
         "INTERLOCK_TARGETS": json.dumps(target_names(brief)),
     }
     if options.collections_path:

@@ -7,15 +7,14 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 from typing import TYPE_CHECKING, Any, Final
 
-from actors.ansible.outputs import LEFT, FAILURE, STATE, folded, problem_with_published
-from actors.ansible.results import shortened
+from actors.ansible.outputs import FAILURE, LEFT, STATE, folded, problem_with_published
+from actors.ansible.results import shortened, words_of
 from actors.ansible.sheet import matched
-from actors.ansible.stage import LOG, target_names
+from actors.ansible.stage import target_names
 from actors.spec import Done, Failed, Found, InDoubt, Unexpected
 
 if TYPE_CHECKING:
@@ -45,18 +44,18 @@ def judge(brief: Brief, sheet: Sheet, played: Played, ended: Ended | None, log: 
         return broken
     names = target_names(brief)
     stats = played.stats or {}
-    idle = [name for name in names if name not in stats]
-    if idle:
-        return Unexpected(message=f"the play did nothing on {_listed(idle)}")
     problem = problem_with_published(brief, played)
     if problem:
         return Unexpected(message=problem)
-    dark = [name for name in names if stats[name]["dark"]]
-    failed = [name for name in names if stats[name]["failures"]]
+    dark = [name for name in names if name in stats and stats[name]["dark"]]
+    failed = [name for name in names if name in stats and stats[name]["failures"]]
     if dark:
         return _unreached(brief, played, dark, failed)
     if failed:
         return _failed(brief, sheet, played, failed)
+    idle = [name for name in names if name not in stats]
+    if idle:
+        return Unexpected(message=f"the play did nothing on {_listed(idle)}")
     if brief.verb == "undo":
         return Done(changed=played.changed)
     outputs = folded(brief, sheet, played)
@@ -160,13 +159,13 @@ def _stopped(brief: Brief, played: Played) -> Outcome:
 
 def _broken_off(played: Played, ended: Ended, log: Path) -> Outcome:
     how = f"signal {-ended.code}" if ended.code < 0 else f"exit {ended.code}"
-    said = _last_words(log)
+    said = _lastwords_of(log)
     if played.begun:
         return InDoubt(message=f"Ansible ended in the middle ({how}): {said}")
     return Unexpected(message=f"Ansible could not begin ({how}): {said}")
 
 
-def _last_words(log: Path) -> str:
+def _lastwords_of(log: Path) -> str:
     try:
         with log.open("rb") as file:
             file.seek(max(0, os.fstat(file.fileno()).st_size - 20_000))
@@ -190,7 +189,7 @@ def _unreached(brief: Brief, played: Played, dark: list[str], failed: list[str])
 
 
 def _was_never_reached(host: Host) -> bool:
-    return host.unreachable is not None and bool(NEVER_REACHED.search(_words(host.unreachable)))
+    return host.unreachable is not None and bool(NEVER_REACHED.search(words_of(host.unreachable)))
 
 
 def _failed(brief: Brief, sheet: Sheet, played: Played, failed: list[str]) -> Outcome:
@@ -201,13 +200,15 @@ def _failed(brief: Brief, sheet: Sheet, played: Played, failed: list[str]) -> Ou
         if mode is None or brief.spec.failure(mode) is None:
             return Unexpected(message=f"{name} failed in an undeclared way: {_says(host.failure)}")
         modes[name] = mode
-    worst = sorted(modes, key=lambda name: _leaves(brief, modes[name]) != "partial")[0]
+    worst = min(modes, key=lambda name: _leaves(brief, modes[name]) != "partial")
     says = f"{worst}: {_says(played.host(worst).failure)}"
     if _leaves(brief, modes[worst]) == "partial":
         return Failed(mode=modes[worst], message=says)
     changed = [name for name, host in played.hosts.items() if host.changed and not _restored(host)]
     if changed:
-        return InDoubt(message=f"failed as {modes[worst]} ({says}) after {_listed(changed)} changed")
+        return InDoubt(
+            message=f"failed as {modes[worst]} ({says}) after {_listed(changed)} changed"
+        )
     return Failed(mode=modes[worst], message=says)
 
 
@@ -230,13 +231,7 @@ def _restored(host: Host) -> bool:
 def _says(event: dict[str, Any] | None) -> str:
     if event is None:
         return "it did not say why"
-    return shortened(f"{event['task']!r}: {_words(event)}")
-
-
-def _words(event: dict[str, Any]) -> str:
-    result = event["result"]
-    said = result.get("msg") or result.get("censored") or result.get("stderr")
-    return said if isinstance(said, str) else json.dumps(said or result, default=str)
+    return shortened(f"{event['task']!r}: {words_of(event)}")
 
 
 def _listed(names: list[str]) -> str:

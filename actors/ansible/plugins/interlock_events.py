@@ -15,15 +15,17 @@ import signal
 import time
 from typing import Any, Final, NoReturn
 
-from ansible.plugins.callback import CallbackBase
+from ansible.plugins.callback import CallbackBase  # type: ignore[import-untyped]  # has no types
 
 __all__ = ["CallbackModule"]
 
 EVENTS: Final = "INTERLOCK_EVENTS"
 TARGETS: Final = "INTERLOCK_TARGETS"
 LIMIT: Final = "INTERLOCK_EVENTS_LIMIT"
+PULSE: Final = "INTERLOCK_PULSE"
 LOOKING: Final = frozenset({"ansible.builtin.uri", "ansible.builtin.wait_for"})
 """Modules that may look at a target from the controller."""
+ADDING: Final = frozenset({"ansible.builtin.add_host", "ansible.legacy.add_host"})
 CONTROLLER: Final = "localhost"
 
 
@@ -40,6 +42,7 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]  # ansible has no type
         self._file = os.open(os.environ[EVENTS], flags, 0o600)
         self._targets = frozenset(json.loads(os.environ[TARGETS]))
         self._room = int(os.environ[LIMIT])
+        self._pulse = os.environ[PULSE]
 
     def v2_playbook_on_start(self, playbook: Any) -> None:
         """Ansible has read the playbook."""
@@ -62,9 +65,10 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]  # ansible has no type
     def v2_runner_on_start(self, host: Any, task: Any) -> None:
         """A task begins on a host."""
         self._say("begin", host=host.name, task_id=task._uuid)  # noqa: SLF001 - it has no other name
-        wanted = task.delegate_to
-        literal = wanted if isinstance(wanted, str) and "{" not in wanted else None
-        self._refuse_foreign(host.name, literal, task)
+        # What a template would make of it is not known yet, and need not be: it is no target.
+        self._refuse_foreign(host.name, str(task.delegate_to) if task.delegate_to else None, task)
+        if task.resolved_action in ADDING:
+            self._refuse_foreign("a host that it adds", None, task)
 
     def v2_runner_on_ok(self, result: Any) -> None:
         """A task did its work on a host."""
@@ -118,9 +122,6 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]  # ansible has no type
             **more,
         )
         self._refuse_foreign(result.host.name, _delegate(result), result.task)
-        added = result.result.get("add_host")
-        if added:
-            self._refuse_foreign(str(added.get("host_name")), None, result.task)
 
     def _item(self, result: Any) -> None:
         self._say("item", host=result.host.name, task_id=result.task._uuid)  # noqa: SLF001 - as above
@@ -141,6 +142,7 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]  # ansible has no type
             line = b'{"event":"full"}\n'
         while line:
             line = line[os.write(self._file, line) :]
+        os.utime(self._pulse)
         if self._room < 0:
             _end()
 
