@@ -1,4 +1,4 @@
-"""Actors of the kind ansible for tests: a folder from a few strings, and acts as a driver asks them.
+"""Actors of the kind ansible for tests: a folder from a few strings, acts as a driver asks them.
 
 Acts are done in this process; `in_a_process` does one in a process of its own, which can be killed.
 """

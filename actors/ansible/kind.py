@@ -40,6 +40,14 @@ class Ansible:
             needed.append("undo.yml")
         return tuple(needed)
 
+    def complaints(
+        self, folder: Path, files: tuple[str, ...], spec: ActorSpec
+    ) -> tuple[tuple[str, str, str, int], ...]:
+        """Say what is wrong with an actor's folder."""
+        from actors.ansible.lint import complaints  # noqa: PLC0415 - acts do not need it
+
+        return tuple(complaints(folder, files, spec))
+
     def perform(self, brief: Brief, settings: Settings) -> Outcome:
         """Do one verb on all targets, and judge it by what happened on each."""
         options = read_options(settings)

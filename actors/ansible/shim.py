@@ -1,7 +1,7 @@
 """The keeper of one play: starts it, ends it, and lets nothing of it live on.
 
 1. Whatever a play starts stays below its keeper, also what made a session of its own.
-2. A play is asked to end (SIGTERM to Ansible, which tells its workers) before everything is made to.
+2. A play is asked to end (SIGTERM to Ansible, which tells its workers) before it is made to.
 3. When the play has ended, or who asked for it is gone, everything below the keeper is killed.
 4. A keeper that is killed takes Ansible with it; the rest falls to the keeper's parent.
 

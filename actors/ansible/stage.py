@@ -174,6 +174,7 @@ def _environ(
         "PYTHONDONTWRITEBYTECODE": "1",
         "ANSIBLE_CONFIG": str(HERE / "ansible.cfg"),
         "ANSIBLE_CALLBACK_PLUGINS": str(HERE / "plugins"),
+        "ANSIBLE_LIBRARY": str(HERE / "modules"),
         "ANSIBLE_HOME": str(directory / "tmp" / "home"),
         "ANSIBLE_LOCAL_TEMP": str(directory / "tmp"),
         "INTERLOCK_EVENTS": str(directory / EVENTS),

@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import json
-import os
 import stat
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import Any, Final
 
 import pytest
 
 from actors.kinds import ActorsError
-from actors.spec import Done, Failed, Found, InDoubt, Outcome, Predicted, Target, Unexpected
+from actors.spec import Done, Failed, Found, InDoubt, Outcome, Predicted, Scalar, Target, Unexpected
 from ansible_rig import LOCAL, Actor
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
-HERE = {"transport": "local"}
+HERE: Final[dict[str, Scalar]] = {"transport": "local"}
 TWO = (Target(name="one", connection=HERE), Target(name="two", connection=HERE))
 
 
@@ -41,11 +38,15 @@ FILE_VERIFY = """\
 FILE_UNDO = """\
 - hosts: targets
   tasks:
-    - ansible.builtin.file: {path: "{{ interlock.params.path }}/{{ inventory_hostname }}", state: absent}
+    - ansible.builtin.file:
+        path: "{{ interlock.params.path }}/{{ inventory_hostname }}"
+        state: absent
 """
 FILE_APPLY = """\
 - name: Write it
-  ansible.builtin.copy: {content: "hello\\n", dest: "{{ interlock.params.path }}/{{ inventory_hostname }}"}
+  ansible.builtin.copy:
+    content: "hello\\n"
+    dest: "{{ interlock.params.path }}/{{ inventory_hostname }}"
 - ansible.builtin.set_stats: {aggregate: false, data: {size: 6}}
 """
 PATH_PARAM = "path: {type: text, summary: Where., pattern: '^/.*$', max_length: 400}"
@@ -134,25 +135,33 @@ VERDICTS: dict[str, tuple[str, Outcome | str]] = {
         "failed broken",
     ),
     "a failure that the playbook named": (
-        "- ansible.builtin.set_stats: {aggregate: false, data: {interlock_failure: broken}}\n"
-        "- ansible.builtin.fail: {msg: so}",
+        (
+            "- ansible.builtin.set_stats: {aggregate: false, data: {interlock_failure: broken}}\n"
+            "- ansible.builtin.fail: {msg: so}"
+        ),
         "failed broken",
     ),
     "a failure that the playbook named and nobody declared": (
-        "- ansible.builtin.set_stats: {aggregate: false, data: {interlock_failure: other}}\n"
-        "- ansible.builtin.fail: {msg: so}",
+        (
+            "- ansible.builtin.set_stats: {aggregate: false, data: {interlock_failure: other}}\n"
+            "- ansible.builtin.fail: {msg: so}"
+        ),
         "unexpected",
     ),
     "a change that was put back": (
-        f"{TOUCH}\n"
-        "- ansible.builtin.set_stats:\n    aggregate: false\n"
-        "    data: {interlock_failure: broken, interlock_left: nothing}\n"
-        "- ansible.builtin.fail: {msg: so}",
+        (
+            f"{TOUCH}\n"
+            "- ansible.builtin.set_stats:\n    aggregate: false\n"
+            "    data: {interlock_failure: broken, interlock_left: nothing}\n"
+            "- ansible.builtin.fail: {msg: so}"
+        ),
         "failed broken",
     ),
     "a failure that was rescued": (
-        "- block:\n    - ansible.builtin.fail: {msg: so}\n"
-        "  rescue:\n    - ansible.builtin.debug: {msg: mended}",
+        (
+            "- block:\n    - ansible.builtin.fail: {msg: so}\n"
+            "  rescue:\n    - ansible.builtin.debug: {msg: mended}"
+        ),
         "done",
     ),
     "a failure that was ignored": (
@@ -160,8 +169,10 @@ VERDICTS: dict[str, tuple[str, Outcome | str]] = {
         "done",
     ),
     "a rescue that fails itself": (
-        "- block:\n    - ansible.builtin.fail: {msg: so}\n"
-        "  rescue:\n    - {name: Stop half way, ansible.builtin.fail: {msg: so}}",
+        (
+            "- block:\n    - ansible.builtin.fail: {msg: so}\n"
+            "  rescue:\n    - {name: Stop half way, ansible.builtin.fail: {msg: so}}"
+        ),
         "failed half",
     ),
     "an output that nobody declared": (
@@ -238,7 +249,7 @@ def test_a_verify_that_fails_does_not_know(actor: Actor) -> None:
 
 # --- outputs --------------------------------------------------------------------------------------
 
-FOLDS = {
+FOLDS: Final[dict[str, tuple[str, str, Any]]] = {
     "any": ("{type: boolean, summary: S.}", "inventory_hostname == 'one'", True),
     "all": ("{type: boolean, summary: S.}", "inventory_hostname == 'one'", False),
     "count": ("{type: integer, summary: S., minimum: 0, maximum: 9}", "true", 2),
@@ -319,7 +330,8 @@ def test_nothing_of_the_environment_or_the_params_stays_behind(
 def test_a_very_large_result_is_kept_whole_and_reported_short(actor: Actor) -> None:
     size = 1_500_000
     script = f"import sys; sys.stdout.write('x' * {size}); sys.exit(3)"
-    tasks = f'- {{name: Talk, ansible.builtin.command: {{argv: [python3, -c, "{script}"]}}, changed_when: false}}'
+    command = f'ansible.builtin.command: {{argv: [python3, -c, "{script}"]}}'
+    tasks = f"- {{name: Talk, {command}, changed_when: false}}"
     outcome = actor.write(tasks).ask("apply")
     assert isinstance(outcome, Unexpected)
     assert len(outcome.message) < 1_000
@@ -383,8 +395,7 @@ def test_an_act_without_a_target_plays_on_the_controller(actor: Actor) -> None:
 
 
 def test_no_sockets_stay_behind(actor: Actor) -> None:
-    before = {name for name in os.listdir("/tmp") if name.startswith("interlock-")}
+    before = set(Path("/tmp").glob("interlock-*"))
     assert isinstance(actor.write(TOUCH).ask("apply"), Done)
     assert actor.targets == LOCAL
-    after = {name for name in os.listdir("/tmp") if name.startswith("interlock-")}
-    assert after <= before
+    assert set(Path("/tmp").glob("interlock-*")) <= before

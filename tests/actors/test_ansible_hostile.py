@@ -120,7 +120,11 @@ LONG: Final = ("x" * 4096, "{{ x }}" * 585, "\u65e5" * 4096, "'\"" * 2048)
 ALL: Final = (*JINJA, *YAML, *SHELL, *ARGV, *CONTROL, *UNICODE, *LONG, "")
 
 PARAMS: Final = """\
-values: {type: list, summary: All., maximum: 500, items: {type: text, summary: One., pattern: '^[\\s\\S]*$', max_length: 4096}}
+values:
+  type: list
+  summary: All.
+  maximum: 500
+  items: {type: text, summary: One., pattern: '^[\\s\\S]*$', max_length: 4096}
 out: {type: text, summary: Where., pattern: '^/.*$', max_length: 400}
 """
 TASKS: Final = """\
@@ -130,7 +134,12 @@ TASKS: Final = """\
     dest: "{{ interlock.params.out }}/all"
 - name: Hand each over as it is, on a command line and on its input
   ansible.builtin.command:
-    argv: [python3, "{{ playbook_dir }}/files/write.py", "{{ interlock.params.out }}", "{{ number }}", "{{ '' if nul else value }}"]
+    argv:
+      - python3
+      - "{{ playbook_dir }}/files/write.py"
+      - "{{ interlock.params.out }}"
+      - "{{ number }}"
+      - "{{ '' if nul else value }}"
     stdin: "{{ value | b64encode }}"
     expand_argument_vars: false
   vars:
