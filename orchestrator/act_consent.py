@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from orchestrator.pure.warrant import Warrant
     from orchestrator.workspace import Workspace
 
-__all__ = ["MACHINE", "problem_with_act"]
+__all__ = ["MACHINE", "problem_with_act", "workspace_of"]
 
 MACHINE: Final = Path("/etc/interlock/workspaces")
 """One path a line; only root may write it. Where it is, acts are done for these workspaces only."""
@@ -52,12 +52,17 @@ def problem_with_act(
         problem = _problem_with_machine(real.parents[3], machine)
         if problem:
             return problem
-        workspace = open_workspace(real.parents[3])
+        workspace = workspace_of(directory)
         return _problem_with_brief(warrant, workspace) or _problem_with_consent(
             warrant, workspace, now_ms
         )
     except InterlockError as error:
         return f"{error.what}; {error.next_step}"
+
+
+def workspace_of(directory: Path) -> Workspace:
+    """Open the workspace in which the directory of an act lies."""
+    return open_workspace(Path(os.path.realpath(directory)).parents[3])
 
 
 def _problem_with_machine(root: Path, machine: Path) -> str | None:

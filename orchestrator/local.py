@@ -7,12 +7,12 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from actors.spec import Brief, Target
+from orchestrator.act_secrets import names_in, variables_in
 from orchestrator.approvals import local_identities, read_trust, standing
 from orchestrator.errors import Conflict, Corrupted, Unavailable
 from orchestrator.planner import propose
 from orchestrator.policy import vet
 from orchestrator.pure.commands import Diagnose, Propose, Vet
-from orchestrator.pure.compile import Limits
 from orchestrator.pure.consent import Purpose
 from orchestrator.pure.events import Vetted
 from orchestrator.pure.model import Denial
@@ -71,6 +71,7 @@ class Local:
             warrant_for=self._warrant,
             timeout_s_for=self._timeout_s,
             environ=self.environ,
+            variables_for=self._variables,
             wake_fd=self.wake_fd,
         )
 
@@ -119,8 +120,7 @@ class Local:
 
     def _propose(self, run: Run, now_ms: int) -> Event:
         catalog, _, inventory = self._read()
-        environments = self.workspace.settings.environments.items()
-        limits = Limits(require_evidence=tuple(n for n, r in environments if r.require_evidence))
+        limits = self.workspace.limits()
         return propose(run, now_ms, catalog=catalog, inventory=inventory, limits=limits)
 
     def _check_pins(self, run: Run) -> None:
@@ -162,6 +162,11 @@ class Local:
             approvals=run.approvals,
             settings=self.workspace.kind_settings(brief.spec.kind),
         )
+
+    def _variables(self, warrant: Warrant) -> dict[str, str]:
+        sources = self.workspace.settings.secrets
+        wanted = variables_in(names_in(warrant.step).values(), sources) if sources else ()
+        return {name: self.environ[name] for name in wanted if name in self.environ}
 
     def _brief(self, run: Run, index: int, act: Act, directory: Path) -> Brief:
         _, folders, inventory = self._read()

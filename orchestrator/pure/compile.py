@@ -58,6 +58,8 @@ class Limits:
     """Steps that wait for one step."""
     require_evidence: tuple[str, ...] = ()
     """Environments in which an actor's own tests must have passed for its digest."""
+    secrets: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """The names of secrets, and the environments in which each may be used (none: in all)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +106,7 @@ def _name_rungs(
     evidence = where in limits.require_evidence
     yield list(actor_findings(draft, catalog, environment=where, evidence_required=evidence))
     yield list(name_findings(draft))
-    yield list(param_findings(draft, traits, ticket.params))
+    yield list(param_findings(draft, traits, ticket, limits.secrets))
     yield list(reference_findings(draft, traits, _before(draft)))
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from actors.spec import problem_with
+from actors.spec import SecretRef, problem_with
 from orchestrator.pure.model import Condition, Confirm, Hold, Incident
 from orchestrator.pure.state import NOTHING_YET, Acting, StepRun, pushed
 
@@ -258,13 +258,16 @@ def _input_problem(shape: Shape, index: int, steps: Mapping[int, StepRun]) -> st
 
 
 def inputs(run: Run, index: int) -> dict[str, Value]:
-    """Return the params of a step as its act gets them, references replaced by their values."""
+    """Return the params of a step as its act gets them, outputs replaced by their values.
+
+    Secrets are not among them: the act's own process finds them.
+    """
     values: dict[str, Value] = {}
     for param in run.shaped.steps[index].params:
         value = param.value
         if param.output is not None:
             value = _output(run.shaped, param.output, run.working.steps)
-        if value is not None:
+        if value is not None and not isinstance(value, SecretRef):
             values[param.name] = value
     return values
 

@@ -3,7 +3,7 @@
 1. The header must hash to the digest that the approvals name.
 2. The step must lead to the header's root, and the actor must be the pinned one.
 3. The brief must ask for that step: same targets, same literal params, no param that the step
-   lacks.
+   lacks, and no secret: those the act's process resolves by the names in the step.
 4. Values are compared in canonical form: in Python, `1 == True`.
 """
 
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict
 
-from actors.spec import Brief, problem_with
+from actors.spec import Brief, SecretRef, problem_with
 from orchestrator.pure.canonical import canonical, digest, merkle_levels, merkle_path, proves
 from orchestrator.pure.model import Approval, Digest, PlanStep, step_leaves
 
@@ -108,11 +108,16 @@ def problem_with_warrant(warrant: Warrant, actor_digest: str) -> str | None:
 def _problem_with_brief(warrant: Warrant) -> str | None:
     # The actor's spec is known to be the pinned one.
     step, brief, asked = warrant.step, warrant.brief, dict(warrant.brief.params)
-    given = {p.name: p.value for p in step.params if p.output is None}
+    given = {
+        p.name: p.value
+        for p in step.params
+        if p.output is None and not isinstance(p.value, SecretRef)
+    }
     later = {p.name for p in step.params if p.output is not None}
     checks = (
         (tuple(t.name for t in brief.targets) == step.targets, "the targets are not the step's"),
         (set(asked) == {*given, *later}, "the params are not the step's"),
+        (not brief.secrets, "a warrant holds no secret"),
         (all(_same(asked.get(n), v) for n, v in given.items()), "a param differs from the plan"),
         (
             not any(
