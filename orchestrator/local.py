@@ -12,8 +12,10 @@ from orchestrator.approvals import local_identities, read_trust, standing
 from orchestrator.errors import Conflict, Corrupted, Unavailable
 from orchestrator.planner import propose
 from orchestrator.policy import vet
+from orchestrator.pure.carrying import problem_with_carried, taken_from
 from orchestrator.pure.commands import Diagnose, Propose, Vet
 from orchestrator.pure.consent import Purpose
+from orchestrator.pure.equivalence import same_steps
 from orchestrator.pure.events import Vetted
 from orchestrator.pure.model import Denial
 from orchestrator.pure.turns import inputs
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
     from orchestrator.pure.events import Event
     from orchestrator.pure.model import Catalog, Decision, Inventory
     from orchestrator.pure.state import Run
+    from orchestrator.pure.warrant import EarlierStep
     from orchestrator.workspace import Workspace
 
 __all__ = ["Content", "Local", "read_content"]
@@ -64,6 +67,7 @@ class Local:
     """What was read of the workspace: read once, so that a driver judges by one state of it."""
     acts: ChildActs = field(init=False)
     _warrants: tuple[str, Warrants] | None = None
+    _carried: tuple[str, Warrants, dict[str, str]] | None = None
 
     def __post_init__(self) -> None:
         self.acts = ChildActs(
@@ -112,9 +116,12 @@ class Local:
             trust_digest=trust.digest(settings, environment),
             now_ms=now_ms,
         )
+        unlike = problem_with_carried(run)
+        if unlike is None:
+            purpose = purpose._replace(earlier=taken_from(run))
         good, problems = standing(run.approvals, trust, purpose)
         decision = vet(run._replace(approvals=good), mode, now_ms, settings)
-        said = (*problems, *local_identities(good, trust))
+        said = (*((unlike,) if unlike else ()), *problems, *local_identities(good, trust))
         warnings = tuple(Denial(rule="consent", message=words[:MAX_WARNING]) for words in said)
         return decision.model_copy(update={"warnings": (*decision.warnings, *warnings)})
 
@@ -161,7 +168,23 @@ class Local:
             brief,
             approvals=run.approvals,
             settings=self.workspace.kind_settings(brief.spec.kind),
+            earlier=self._earlier(run, act.step),
         )
+
+    def _earlier(self, run: Run, name: str) -> EarlierStep | None:
+        event = run.carried
+        if event is None:
+            return None
+        if self._carried is None or self._carried[0] != run.plan_digest:
+            names = same_steps(run.planned, event.earlier_plan)
+            if names is None:
+                raise Corrupted(
+                    f"the plan of {event.earlier_run} is not equivalent to that of {run.id}",
+                    next_step="do not run it; keep the ledger for inspection and plan anew",
+                )
+            self._carried = (run.plan_digest, Warrants(event.earlier_plan), names)
+        _, warrants, names = self._carried
+        return warrants.earlier(event.earlier_run, names[name])
 
     def _variables(self, warrant: Warrant) -> dict[str, str]:
         sources = self.workspace.settings.secrets

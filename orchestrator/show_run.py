@@ -13,7 +13,7 @@ from orchestrator.show_words import next_commands, wording
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from orchestrator.pure.model import Approval, Decision, Denial, Remedy, Ticket
+    from orchestrator.pure.model import Decision, Denial, Remedy, Ticket
     from orchestrator.pure.state import Run
     from orchestrator.show_text import Page, Style
 
@@ -111,15 +111,21 @@ def _add_denial(page: Page, label: str, denial: Denial, style: Style) -> None:
         page.field("", f"would pass: {denial.edit}")
 
 
-def add_approvals(page: Page, approvals: Sequence[Approval]) -> None:
-    """List who consented."""
-    if not approvals:
+def add_approvals(page: Page, run: Run) -> None:
+    """List who consented, and to what, where it was not to this very plan."""
+    if not run.approvals:
         return
     page.head("APPROVALS")
-    for given in approvals:
+    for given in run.approvals:
         signed = "signed" if given.method == "sshsig" else "typed, not signed"
         words = f"{given.role}, {signed}, at {instant(given.issued_ms)}"
         page.field(given.principal, f"{words}, until {instant(given.expires_ms)}")
+    event = run.carried
+    if event is not None:
+        names = ", ".join(given.principal for given in event.approvals)
+        words = f"{names} signed the plan {short(event.earlier_digest)} of {event.earlier_run}"
+        page.field("carried over", f"{words}; {event.by} carried it over", "yellow")
+        page.field("", "the two plans differ in the names and the order of their steps alone")
 
 
 # --- the dry run --------------------------------------------------------------------------------
