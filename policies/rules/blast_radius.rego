@@ -50,6 +50,7 @@ deny contains {"id": "blast_radius.unset", "subject": "plan", "msg": msg} if {
 }
 
 deny contains {"id": "blast_radius.targets", "subject": "plan", "msg": msg, "edit": edit} if {
+	complete
 	input.summary.targets > limits.targets
 	most := format_int(limits.targets, 10)
 	msg := concat("", ["the plan touches ", format_int(input.summary.targets, 10), " targets; in ", env, " at most ", most])
@@ -57,12 +58,14 @@ deny contains {"id": "blast_radius.targets", "subject": "plan", "msg": msg, "edi
 }
 
 deny contains {"id": "blast_radius.percent", "subject": "plan", "msg": msg} if {
+	complete
 	input.summary.changed_percent > limits.percent
 	share := format_int(input.summary.changed_percent, 10)
 	msg := concat("", ["the plan changes ", share, " % of ", env, "; at most ", format_int(limits.percent, 10), " %"])
 }
 
 deny contains {"id": "blast_radius.at_once", "subject": "plan", "msg": msg, "edit": edit} if {
+	complete
 	input.summary.at_once > limits.at_once
 	most := format_int(limits.at_once, 10)
 	msg := concat("", [format_int(input.summary.at_once, 10), " targets may be out of service at once; at most ", most])
@@ -70,6 +73,7 @@ deny contains {"id": "blast_radius.at_once", "subject": "plan", "msg": msg, "edi
 }
 
 deny contains {"id": "blast_radius.spread", "subject": label, "msg": msg, "edit": edit} if {
+	complete
 	some label, most in limits.spread
 	values := input.inventory.domains[label]
 	touched := count([value | values[value].targets > 0])
@@ -79,6 +83,7 @@ deny contains {"id": "blast_radius.spread", "subject": label, "msg": msg, "edit"
 }
 
 deny contains {"id": "blast_radius.first_slice", "subject": wave, "msg": msg, "edit": edit} if {
+	complete
 	some wave, facts in input.plan.waves
 	facts.slices > 1
 	facts.first > limits.first_slice

@@ -21,9 +21,11 @@ import rego.v1
 
 env := input.environment.name
 
+exempts := data.params.freeze.exempt[env]
+
 complete if {
 	is_array(data.params.freeze.calendar)
-	is_object(data.params.freeze.exempt)
+	is_object(exempts)
 }
 
 deny contains {"id": "freeze.unset", "subject": "plan", "msg": msg} if {
@@ -40,7 +42,7 @@ ends_s := input.ticket.window.end.epoch_s if input.ticket.window != null
 ends_s := (input.now.epoch_s + input.plan.forward_s) + input.plan.rollback_s if input.ticket.window == null
 
 # Never `not is_string(…)`: Open Policy Agent takes that as undefined where its argument is.
-exempt if is_string(data.params.freeze.exempt[input.ticket.class])
+exempt if is_string(exempts[input.ticket.class])
 
 hits contains freeze.name if {
 	some freeze in input.calendar.freezes
@@ -57,7 +59,7 @@ deny contains {"id": "freeze.frozen", "subject": name, "msg": msg} if {
 
 require_approval contains {"id": "freeze.exempt", "subject": name, "role": role, "count": 1, "msg": msg} if {
 	some name in hits
-	role := data.params.freeze.exempt[input.ticket.class]
+	role := exempts[input.ticket.class]
 	is_string(role)
 	msg := concat("", ["a change of the class ", input.ticket.class, " may act in '", name, "' with this consent"])
 }

@@ -27,7 +27,9 @@ import rego.v1
 
 env := input.environment.name
 
-complete if is_number(data.params.recovery_bounds.remedies)
+most := data.params.recovery_bounds[env].remedies
+
+complete if is_number(most)
 
 deny contains {"id": "recovery_bounds.unset", "subject": "plan", "msg": msg} if {
 	not complete
@@ -48,7 +50,6 @@ deny contains {"id": "recovery_bounds.outside", "subject": "plan", "msg": msg, "
 }
 
 deny contains {"id": "recovery_bounds.too_many", "subject": "plan", "msg": msg} if {
-	most := data.params.recovery_bounds.remedies
 	input.recovery.remedies > most
 	msg := concat("", ["the run has had ", format_int(input.recovery.remedies, 10), " remedies; at most ", format_int(most, 10)])
 }
