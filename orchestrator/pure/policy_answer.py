@@ -82,8 +82,9 @@ class Wanted(Entry):
 class Constraint(Entry):
     """What must hold while the run acts; only what the machine can enforce has a name here."""
 
-    kind: Literal["max_parallel", "not_after"]
-    """`max_parallel` in acts at once; `not_after` in seconds since 1970."""
+    kind: Literal["max_parallel", "not_after", "stop_after"]
+    """`max_parallel` in acts at once; `not_after` in seconds since 1970; `stop_after` in failed
+    slices of a wave."""
     value: Annotated[Integer, Field(ge=1)]
 
 

@@ -51,6 +51,16 @@ class _Sides(NamedTuple):
     checked: bool = False
 
 
+class _Places(NamedTuple):
+    """Where the targets of a step are."""
+
+    groups: tuple[str, ...]
+    """What all of them belong to."""
+    touches: tuple[str, ...]
+    """What any of them belongs to."""
+    environments: tuple[str, ...]
+
+
 class _Key(NamedTuple):
     """All that the steps of a class share."""
 
@@ -59,6 +69,7 @@ class _Key(NamedTuple):
     params: tuple[tuple[object, ...], ...]
     conditional: bool
     groups: tuple[str, ...]
+    touches: tuple[str, ...]
     environments: tuple[str, ...]
     wave: str | None
     before: tuple[str, ...]
@@ -73,19 +84,20 @@ def step_classes(
     """Sort the steps into classes; `said` is what the ticket sets in so many words."""
     sides, confirmed = _sides(shape), _confirmed(shape)
     members: dict[_Key, list[int]] = {}
-    places: dict[tuple[str, ...], tuple[tuple[str, ...], tuple[str, ...]]] = {}
+    places: dict[tuple[str, ...], _Places] = {}
     for index, step in enumerate(shape.steps):
         if step.targets not in places:
             places[step.targets] = _places(step, objects)
-        groups, environments = places[step.targets]
+        place = places[step.targets]
         side = sides.get(index, _Sides())
         key = _Key(
             actor=step.actor,
             gate=_gate(step),
             params=tuple(_param_key(param, step, shape) for param in step.params),
             conditional=step.when is not None,
-            groups=groups,
-            environments=environments,
+            groups=place.groups,
+            touches=place.touches,
+            environments=place.environments,
             wave=step.slot.wave if step.slot else None,
             before=side.before,
             after=side.after,
@@ -117,6 +129,7 @@ def _class(
         conditional=key.conditional,
         params={p.name: _param(p, first, spec, shape, said) for p in first.params},
         groups=dict.fromkeys(key.groups, True),
+        touches=dict.fromkeys(key.touches, True),
         environments=dict.fromkeys(key.environments, True),
         targets=sum(wide),
         widest=max(wide),
@@ -138,15 +151,16 @@ def _gate(step: PlanStep) -> str:
             return "none"
 
 
-def _places(
-    step: PlanStep, objects: Mapping[str, InventoryObject]
-) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Name the groups that all targets share, and the environments that any of them is in."""
+def _places(step: PlanStep, objects: Mapping[str, InventoryObject]) -> _Places:
     found = [objects[name] for name in step.targets if name in objects]
     if not found:
-        return (), ()
-    groups = frozenset(found[0].groups).intersection(*(thing.groups for thing in found[1:]))
-    return tuple(sorted(groups)), tuple(sorted({thing.environment for thing in found}))
+        return _Places((), (), ())
+    groups = [frozenset(thing.groups) for thing in found]
+    return _Places(
+        groups=tuple(sorted(groups[0].intersection(*groups[1:]))),
+        touches=tuple(sorted(groups[0].union(*groups[1:]))),
+        environments=tuple(sorted({thing.environment for thing in found})),
+    )
 
 
 # --- params ---------------------------------------------------------------------------------------

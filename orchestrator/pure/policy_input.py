@@ -266,6 +266,8 @@ class StepClass(Facts):
     params: dict[Name, ParamFacts]
     groups: Members
     """Groups that all targets of each step belong to."""
+    touches: Members
+    """Groups that any target of each step belongs to."""
     environments: Members
     targets: Count
     """How many targets all of them have together."""
