@@ -94,7 +94,10 @@ class OpaBinary:
             target.write_text(text, encoding="utf-8")
         for path, value in (
             ("bundle/data.json", self.bundle.data),
-            ("bundle/.manifest", {"revision": self.bundle.digest, "roots": ["interlock", "params"]}),
+            (
+                "bundle/.manifest",
+                {"revision": self.bundle.digest, "roots": ["interlock", "params"]},
+            ),
             ("schema/input.json", self.schema),
         ):
             (folder / path).parent.mkdir(exist_ok=True)

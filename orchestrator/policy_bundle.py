@@ -118,11 +118,14 @@ def _text(path: Path) -> str:
     try:
         with path.open("rb") as file:
             raw = file.read(MAX_FILE_BYTES + 1)
-        if len(raw) > MAX_FILE_BYTES:
-            raise ValueError(f"it is larger than {MAX_FILE_BYTES} bytes")
-        return raw.decode("utf-8")
+        text = raw.decode("utf-8")
     except (OSError, ValueError) as error:
         reason = (error.strerror if isinstance(error, OSError) else None) or str(error)
-        raise InvalidInput(
-            f"{path}: cannot be read: {reason}", next_step="mend or restore the file"
-        ) from None
+        raise _unreadable(path, reason) from None
+    if len(raw) > MAX_FILE_BYTES:
+        raise _unreadable(path, f"it is larger than {MAX_FILE_BYTES} bytes")
+    return text
+
+
+def _unreadable(path: Path, reason: str) -> InvalidInput:
+    return InvalidInput(f"{path}: cannot be read: {reason}", next_step="mend or restore the file")

@@ -48,6 +48,7 @@ def _die_with_parent(parent: int) -> None:
 
 def _serve(lines: BinaryIO, replies: BinaryIO) -> None:
     interpreter: Any = None
+    told: dict[str, Any]
     for line in lines:
         asked = json.loads(line)
         try:
@@ -62,14 +63,16 @@ def _serve(lines: BinaryIO, replies: BinaryIO) -> None:
 
 
 def _loaded(asked: dict[str, Any]) -> Any:
-    from regopy import Interpreter  # noqa: PLC0415 - only this process loads it
+    from regopy import (  # type: ignore[import-untyped]  # noqa: PLC0415 - only loaded here
+        Interpreter,
+    )
 
     interpreter = Interpreter()
     interpreter.strict_built_in_errors = True
     for path, text in asked["modules"].items():
         try:
             interpreter.add_module(path, text)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is told with its place
             raise ValueError(f"{path}: {_place(str(error), text)}") from None
     interpreter.add_data_json(asked["data"])
     return interpreter

@@ -52,6 +52,11 @@ class Embedded:
     @property
     def name(self) -> str:
         """Say which engine decides."""
+        return self.version_name()
+
+    @staticmethod
+    def version_name() -> str:
+        """Say which engine this would be."""
         return f"embedded regopy {version('regopy')}"
 
     def answer(self, document: Mapping[str, Any]) -> Any:
@@ -98,7 +103,9 @@ class Embedded:
         for stream in (self._child.stdin, self._child.stdout):
             if stream is not None:
                 os.set_blocking(stream.fileno(), False)
-        told = self._told({"modules": self.bundle.modules, "data": self.bundle.data_json()}, until_s)
+        told = self._told(
+            {"modules": self.bundle.modules, "data": self.bundle.data_json()}, until_s
+        )
         if not told.get("loaded"):
             self.close()
             raise InvalidInput(
@@ -136,9 +143,7 @@ class Embedded:
                 self._watch(child, until_s, len(reply))
         return bytes(reply)
 
-    def _written(
-        self, child: subprocess.Popen[bytes], handle: int, left: memoryview
-    ) -> memoryview:
+    def _written(self, child: subprocess.Popen[bytes], handle: int, left: memoryview) -> memoryview:
         try:
             return left[os.write(handle, left[:CHUNK]) :]
         except BlockingIOError:

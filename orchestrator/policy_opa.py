@@ -16,7 +16,7 @@ import threading
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import requests
-from opa_client.opa import OpaClient
+from opa_client.opa import OpaClient  # type: ignore[import-untyped]  # it has no types
 from requests.adapters import HTTPAdapter
 from urllib3.connection import HTTPConnection
 from urllib3.connectionpool import HTTPConnectionPool
@@ -82,7 +82,7 @@ class _UnixAdapter(HTTPAdapter):
         self._pool.close()
 
 
-class _Client(OpaClient):
+class _Client(OpaClient):  # type: ignore[misc]  # it has no types
     """The library's client with one session, made here."""
 
     def __init__(self, place: Place, timeout_s: float) -> None:

@@ -16,22 +16,25 @@ if TYPE_CHECKING:
 
 __all__ = ["Token", "Trouble", "outside", "package_of", "tokens", "troubles", "undefined_paths"]
 
-ALLOWED: Final = frozenset(
-    """abs array.concat array.reverse array.slice base64.encode bits.and ceil concat contains count
+_ALLOWED: Final = """
+    abs array.concat array.reverse array.slice base64.encode bits.and ceil concat contains count
     endswith floor format_int glob.match graph.reachable indexof intersection is_array is_boolean
     is_null is_number is_object is_set is_string json.is_valid json.unmarshal lower numbers.range
     object.filter object.get object.keys object.remove object.union object.union_n product replace
     round split startswith strings.replace_n strings.reverse substring sum to_number trim trim_left
-    trim_prefix trim_right trim_space trim_suffix type_name union upper walk""".split()
-)
-OUTSIDE: Final = frozenset(
-    """http.send net.lookup_ip_addr opa.runtime rand.intn time.now_ns uuid.rfc4122 trace print
-    providers.aws.sign_req io.jwt.encode_sign io.jwt.encode_sign_raw rego.parse_module""".split()
-)
+    trim_prefix trim_right trim_space trim_suffix type_name union upper walk
+"""
+ALLOWED: Final = frozenset(_ALLOWED.split())
+_OUTSIDE: Final = """
+    http.send net.lookup_ip_addr opa.runtime rand.intn time.now_ns uuid.rfc4122 trace print
+    providers.aws.sign_req io.jwt.encode_sign io.jwt.encode_sign_raw rego.parse_module
+"""
+OUTSIDE: Final = frozenset(_OUTSIDE.split())
 """Builtins that read the world, write to it, or answer differently each time."""
-KEYWORDS: Final = frozenset(
-    """as contains default else every false if import in not null package some true with""".split()
-)
+_KEYWORDS: Final = """
+    as contains default else every false if import in not null package some true with
+"""
+KEYWORDS: Final = frozenset(_KEYWORDS.split())
 TOKEN: Final = re.compile(
     r"""(?P<space>[ \t\r\n]+)
     |(?P<comment>\#[^\n]*)
