@@ -10,7 +10,7 @@ from actors.spec import Brief, Target
 from orchestrator.approvals import local_identities, read_trust, standing
 from orchestrator.errors import Conflict, Corrupted, Unavailable
 from orchestrator.planner import propose
-from orchestrator.policy import vet
+from orchestrator.policy import Around, vet
 from orchestrator.pure.commands import Diagnose, Propose, Vet
 from orchestrator.pure.compile import Limits
 from orchestrator.pure.consent import Purpose
@@ -22,12 +22,13 @@ from orchestrator.supervise import ChildActs
 from orchestrator.workspace import inventory_digest
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
     from pathlib import Path
 
     from orchestrator.pure.commands import Act
     from orchestrator.pure.events import Event
     from orchestrator.pure.model import Catalog, Decision, Inventory
+    from orchestrator.pure.policy_facts import Other
     from orchestrator.pure.state import Run
     from orchestrator.workspace import Workspace
 
@@ -50,6 +51,11 @@ def read_content(workspace: Workspace) -> Content:
     return Content(catalog, folders, workspace.inventory())
 
 
+def no_others(_: Run) -> tuple[Other, ...]:
+    """Know of no other run: where there is no ledger."""
+    return ()
+
+
 @dataclass(slots=True)
 class Local:
     """Everything outside the machine, on this computer."""
@@ -62,6 +68,8 @@ class Local:
     run_id: str
     content: Content | None = None
     """What was read of the workspace: read once, so that a driver judges by one state of it."""
+    others: Callable[[Run], Iterable[Other]] = no_others
+    """What other live runs hold or want of the same things."""
     acts: ChildActs = field(init=False)
     _warrants: tuple[str, Warrants] | None = None
 
@@ -102,7 +110,7 @@ class Local:
         rules = settings.environments.get(environment)
         signed = any(approval.method == "sshsig" for approval in run.approvals)
         if not signed and not (rules and rules.require_signatures):
-            return vet(run, mode, now_ms, settings)
+            return vet(run, mode, now_ms, settings, self._around(run))
         trust = read_trust(self.workspace.root, settings)
         purpose = Purpose(
             run=run.id,
@@ -112,10 +120,23 @@ class Local:
             now_ms=now_ms,
         )
         good, problems = standing(run.approvals, trust, purpose)
-        decision = vet(run._replace(approvals=good), mode, now_ms, settings)
+        run = run._replace(approvals=good)
+        decision = vet(run, mode, now_ms, settings, self._around(run))
         said = (*problems, *local_identities(good, trust))
         warnings = tuple(Denial(rule="consent", message=words[:MAX_WARNING]) for words in said)
         return decision.model_copy(update={"warnings": (*decision.warnings, *warnings)})
+
+    def _around(self, run: Run) -> Around:
+        catalog, _, inventory = self._read()
+        return Around(
+            policies=self.workspace.policies,
+            state=self.workspace.state,
+            environ=self.environ,
+            catalog=catalog,
+            inventory=inventory,
+            inventory_digest=run.planned.inventory_digest,
+            others=lambda: self.others(run),
+        )
 
     def _propose(self, run: Run, now_ms: int) -> Event:
         catalog, _, inventory = self._read()

@@ -1,114 +1,143 @@
-"""Party 2, the built-in engine: what `interlock.yaml` demands, and who must still consent.
+"""Party 2: vets a plan by the rules of the workspace, on a floor that no rule can lower.
 
-1. Silence is a denial: an environment without rules, a role that nobody holds, an engine we do not
-   have.
-2. An approval counts once, for one person, while it lasts; the requester and whoever opened the run
-   never count.
+1. The floor is `interlock.yaml` (`policy_floor`); rules in Rego can only demand more.
+2. An engine that is silent, late, strange or broken is `Unavailable`: nothing is decided, nothing
+   runs.
 3. Approvals come here only when their signatures verify: `approvals` looked at them before.
 4. The whole plan is judged, and judged again, with a fresh clock, before anything begins.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from orchestrator.errors import Unavailable
+from orchestrator.errors import InvalidInput, Unavailable
+from orchestrator.policy_bundle import read_bundle
+from orchestrator.policy_embedded import refuse_unportable
+from orchestrator.policy_engines import input_schema, judge, opened
+from orchestrator.policy_floor import floor, missing
 from orchestrator.pure.canonical import digest
-from orchestrator.pure.consent import missing_approvals
-from orchestrator.pure.model import Decision, Denial, MissingApproval, Obligations
+from orchestrator.pure.model import Decision, Denial
+from orchestrator.pure.policy_answer import Verdict, decided
+from orchestrator.pure.policy_facts import Surroundings, policy_input, samples
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from datetime import tzinfo
+    from pathlib import Path
 
+    from orchestrator.pure.model import Catalog, Inventory, MissingApproval
+    from orchestrator.pure.policy_answer import Floor
+    from orchestrator.pure.policy_facts import Other
     from orchestrator.pure.state import Run
-    from orchestrator.settings import EnvironmentRules, Settings
+    from orchestrator.settings import Settings
 
-__all__ = ["vet"]
+__all__ = ["Around", "vet"]
 
-ENGINE: Final = "builtin 1"
+BUILTIN: Final = "builtin 1"
 
 
-def vet(run: Run, mode: str, now_ms: int, settings: Settings) -> Decision:
-    """Judge the run's plan as it stands now."""
-    if settings.policy.engine != "builtin":
-        raise Unavailable(
-            f"the policy engine '{settings.policy.engine}' is not part of this version",
-            next_step="set policy: engine: builtin in interlock.yaml; until then nothing is vetted",
-        )
-    plan = run.planned
-    rules = settings.environments.get(plan.environment)
-    denials = tuple(_denials(run, mode, now_ms, rules))
+class Around(NamedTuple):
+    """What a driver knows besides the run."""
+
+    policies: Path
+    state: Path
+    environ: Mapping[str, str]
+    catalog: Catalog
+    inventory: Inventory
+    inventory_digest: str
+    others: Callable[[], Iterable[Other]]
+    """What other live runs hold or want of the same things."""
+
+
+def vet(
+    run: Run, mode: str, now_ms: int, settings: Settings, around: Around | None = None
+) -> Decision:
+    """Judge the run's plan as it stands now; only the engine `builtin` needs nothing around it."""
+    ground = floor(run, mode, now_ms, settings)
+    if settings.policy.engine == "builtin":
+        verdict, record = _floor_alone(ground), _builtin(run, mode, now_ms, settings)
+    elif around is None:
+        raise Unavailable("policy was not told what is around the run", next_step="report this")
+    else:
+        verdict, record = _judged(run, mode, now_ms, settings, around, ground)
+    denials = (*verdict.denials, *_vacant(verdict.wanted, settings))
     return Decision(
         outcome="deny" if denials else "allow",
         denials=denials,
-        missing=_missing(run, now_ms, settings, rules),
-        obligations=Obligations(
-            max_parallel=settings.parallelism,
-            not_after_ms=plan.window.end_ms if plan.window else None,
-        ),
-        engine=ENGINE,
-        policy_digest=digest([ENGINE, settings.model_dump(mode="json")]),
-        input_digest=digest(
-            {
-                "plan": run.plan_digest,
-                "mode": mode,
-                "now_ms": now_ms,
-                "approvals": [approval.model_dump(mode="json") for approval in run.approvals],
-            }
-        ),
+        warnings=verdict.warnings,
+        missing=missing(run, now_ms, settings, verdict.wanted),
+        obligations=verdict.obligations,
+        **record,
     )
 
 
-def _denials(run: Run, mode: str, now_ms: int, rules: EnvironmentRules | None) -> Iterator[Denial]:
-    plan = run.planned
-    if rules is None:
-        yield _denial("environment", f"no rules are set for the environment {plan.environment}")
-        return
-    targets = {name for step in plan.steps for name in step.targets}
-    if len(targets) > rules.max_targets:
-        yield _denial(
-            "max_targets",
-            f"the plan touches {len(targets)} targets; {rules.max_targets} are allowed at once",
-            f"split the ticket into parts of at most {rules.max_targets} targets",
-        )
-    if not rules.allow_undo_none:
-        yield from _without_undo(run)
-    if plan.window is None:
-        if rules.require_window:
-            yield _denial("window", "the ticket names no window", "add `window:` to the ticket")
-        return
-    needed_ms = (plan.timing.forward_s + plan.timing.rollback_s) * 1000
-    left_ms = plan.window.end_ms - now_ms
-    if mode == "start" and left_ms < needed_ms:
-        yield _denial(
-            "window",
-            f"{max(0, left_ms) // 1000} s are left of the window; the worst case, with its way "
-            f"back, needs {needed_ms // 1000} s",
-            "move the window, or cut the plan into smaller ones",
-        )
+def _judged(
+    run: Run, mode: str, now_ms: int, settings: Settings, around: Around, ground: Floor
+) -> tuple[Verdict, dict[str, Any]]:
+    bundle = read_bundle(around.policies)
+    if settings.policy.engine == "embedded":
+        refuse_unportable(bundle, input_schema())
+    document = policy_input(run, mode, now_ms, _surroundings(settings, around))
+    with opened(settings.policy, bundle, around.environ) as engine:
+        answer = judge(engine, bundle, document)
+        name = engine.name
+    record = {
+        "engine": name,
+        "policy_digest": digest([BUILTIN, settings.model_dump(mode="json"), name, bundle.digest]),
+        "input_digest": document.digest,
+        "rules_digest": bundle.digest,
+        "data_digest": bundle.data_digest,
+    }
+    return decided(answer, ground, samples(document)), record
 
 
-def _without_undo(run: Run) -> Iterator[Denial]:
-    for step, spec in zip(run.shaped.steps, run.shaped.specs, strict=True):
-        if spec is not None and spec.effect != "read" and spec.undo == "none":
-            message = f"{step.id} ({step.actor}) cannot be undone"
-            yield Denial(rule="undo", step=step.id, message=message)
+def _builtin(run: Run, mode: str, now_ms: int, settings: Settings) -> dict[str, Any]:
+    approvals = [approval.model_dump(mode="json") for approval in run.approvals]
+    asked = {"plan": run.plan_digest, "mode": mode, "now_ms": now_ms, "approvals": approvals}
+    return {
+        "engine": BUILTIN,
+        "policy_digest": digest([BUILTIN, settings.model_dump(mode="json")]),
+        "input_digest": digest(asked),
+    }
 
 
-def _missing(
-    run: Run, now_ms: int, settings: Settings, rules: EnvironmentRules | None
-) -> tuple[MissingApproval, ...]:
-    if rules is None:
-        return (MissingApproval(role="nobody", count=1),)
-    counting = tuple(
-        approval
-        for approval in run.approvals
-        if approval.expires_ms > now_ms
-        and (approval.method == "sshsig" or not rules.require_signatures)
+def _floor_alone(ground: Floor) -> Verdict:
+    return Verdict(ground.denials, (), ground.wanted, ground.obligations)
+
+
+def _vacant(wanted: Iterable[MissingApproval], settings: Settings) -> Iterator[Denial]:
+    """Deny what would wait for ever: consent of a role that nobody holds."""
+    for one in wanted:
+        if one.role != "nobody" and not settings.roles.get(one.role):
+            yield Denial(
+                rule="consent",
+                message=f"a rule asks for approval by {one.role}, which nobody holds",
+                edit=f"name its holders in interlock.yaml: roles: {one.role}",
+            )
+
+
+def _surroundings(settings: Settings, around: Around) -> Surroundings:
+    return Surroundings(
+        catalog=around.catalog,
+        inventory=around.inventory,
+        inventory_digest=around.inventory_digest,
+        holds=settings.holds,
+        roles=tuple(sorted(settings.roles)),
+        zones=_zones(settings.policy.time_zones),
+        others=tuple(around.others()),
     )
-    never = (run.by, run.ticket.requester)
-    return missing_approvals(counting, rules.approvals, never=never, holds=settings.holds)
 
 
-def _denial(rule: str, message: str, edit: str | None = None) -> Denial:
-    return Denial(rule=rule, message=message, edit=edit)
+def _zones(names: Iterable[str]) -> dict[str, tzinfo]:
+    zones: dict[str, tzinfo] = {}
+    for name in names:
+        try:
+            zones[name] = ZoneInfo(name)
+        except (ZoneInfoNotFoundError, ValueError, OSError):
+            raise InvalidInput(
+                f"policy: time_zones: {name} is not a time zone that this machine knows",
+                next_step="write it as in the tz database, such as Europe/Amsterdam",
+            ) from None
+    return zones

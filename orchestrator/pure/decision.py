@@ -89,7 +89,7 @@ class Obligations(Grown):
 class Decision(Grown):
     """Policy's answer about a whole plan; anything but a clear allow stops it."""
 
-    later = frozenset({"waivers"})
+    later = frozenset({"waivers", "rules_digest", "data_digest"})
     outcome: Literal["allow", "deny"]
     denials: tuple[Denial, ...] = ()
     warnings: tuple[Denial, ...] = ()
@@ -99,3 +99,6 @@ class Decision(Grown):
     policy_digest: Digest
     input_digest: Digest
     waivers: tuple[WaiverUse, ...] = ()
+    rules_digest: Digest | None = None
+    """Of the rules and their data, where an engine judged by some."""
+    data_digest: Digest | None = None

@@ -187,12 +187,12 @@ def _most(
 
 
 def _tightest(floor: Obligations, constraints: tuple[Constraint, ...]) -> Obligations:
-    parallel = [c.value for c in constraints if c.kind == "max_parallel"]
-    ends_ms = [c.value * 1000 for c in constraints if c.kind == "not_after"]
-    if floor.max_parallel is not None:
-        parallel.append(floor.max_parallel)
-    if floor.not_after_ms is not None:
-        ends_ms.append(floor.not_after_ms)
+    def least(of: int | None, kind: str, scale: int = 1) -> int | None:
+        values = [c.value * scale for c in constraints if c.kind == kind]
+        return min(values if of is None else [of, *values], default=None)
+
     return Obligations(
-        max_parallel=min(parallel, default=None), not_after_ms=min(ends_ms, default=None)
+        max_parallel=least(floor.max_parallel, "max_parallel"),
+        not_after_ms=least(floor.not_after_ms, "not_after", 1000),
+        stop_after=least(floor.stop_after, "stop_after"),
     )

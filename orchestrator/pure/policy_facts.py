@@ -7,12 +7,12 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
+from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
-from orchestrator.pure.canonical import digest
 from orchestrator.pure.graph import levels
 from orchestrator.pure.policy_classes import step_classes
 from orchestrator.pure.policy_input import (
+    UNSEALED,
     ActorFacts,
     ApprovalFacts,
     Calendar,
@@ -36,6 +36,7 @@ from orchestrator.pure.policy_input import (
     TicketFacts,
     WaveFacts,
     WindowFacts,
+    sealed,
 )
 
 if TYPE_CHECKING:
@@ -99,7 +100,7 @@ def policy_input(run: Run, asked: str, now_ms: int, around: Surroundings) -> Pol
         return WindowFacts(start=moment(of.start_ms), end=moment(of.end_ms))
 
     value = PolicyInput(
-        digest="0" * 64,
+        digest=UNSEALED,
         mode=_mode(run, asked),
         now=moment(now_ms),
         run=RunFacts(id=run.id, revision=run.revision, opened_s=run.opened_ms // 1000),
@@ -132,18 +133,12 @@ def policy_input(run: Run, asked: str, now_ms: int, around: Surroundings) -> Pol
         recovery=_recovery(run),
         calendar=Calendar(freezes=around.freezes),
     )
-    return value.model_copy(update={"digest": digest(_bare(value))})
+    return sealed(value)
 
 
 def samples(document: PolicyInput) -> dict[str, tuple[str, ...]]:
     """Name, for each class, its first steps."""
     return {one.id: one.sample for one in document.plan.classes}
-
-
-def _bare(value: PolicyInput) -> dict[str, Any]:
-    document = value.document()
-    del document["digest"]
-    return document
 
 
 def _mode(run: Run, asked: str) -> Mode:

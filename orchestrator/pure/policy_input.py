@@ -22,6 +22,7 @@ __all__ = [
     "INPUT_SCHEMA",
     "REDACTED",
     "TARGET",
+    "UNSEALED",
     "ActorFacts",
     "ApprovalFacts",
     "Calendar",
@@ -48,13 +49,13 @@ __all__ = [
     "WaveFacts",
     "WindowFacts",
     "sealed",
-    "unsealed",
 ]
 
 INPUT_SCHEMA: Final = "interlock.policy.input/v1"
 TARGET: Final = "<target>"
 """Stands where a value names the step's own target."""
 REDACTED: Final = "<redacted>"
+UNSEALED: Final = "0" * 64
 
 Mode = Literal["plan", "dry-run", "apply", "recovery", "rollback"]
 Count = Annotated[int, Field(ge=0)]
@@ -148,8 +149,8 @@ class TicketFacts(Facts):
     digest: Digest
     ticket_class: Literal["standard", "normal", "emergency"] = Field(alias="class")
     risk: Literal["low", "medium", "high"]
-    routine: Short | None
-    window: WindowFacts | None
+    routine: Short | None = None
+    window: WindowFacts | None = None
     bounded: bool
     """It names the targets outside which no step may touch anything."""
     params: Members
@@ -237,8 +238,8 @@ class CatalogFacts(Facts):
 class ParamFacts(Facts):
     """A settled value, and on what it rests."""
 
-    value: Scalar | tuple[Scalar, ...] | None
-    output: Short | None
+    value: Scalar | tuple[Scalar, ...] | None = None
+    output: Short | None = None
     """`actor.output`, when the value will be known only then."""
     source: Literal["draft", "default", "ticket", "output"]
     grounded: bool
@@ -273,7 +274,7 @@ class StepClass(Facts):
     """How many targets all of them have together."""
     widest: Count
     """How many targets the largest of them has."""
-    wave: Short | None
+    wave: Short | None = None
     before: Members
     """Actors that act earlier, and for certain, on every target of each step."""
     after: Members
@@ -304,7 +305,7 @@ class PlanFacts(Facts):
     on_window_close: Literal["finish", "hold", "go_back"]
     forward_s: Count
     rollback_s: Count
-    last_safe_abort_s: Seconds | None
+    last_safe_abort_s: Seconds | None = None
     waves: dict[str, WaveFacts]
     classes: tuple[StepClass, ...]
 
@@ -380,7 +381,7 @@ class PolicyInput(Facts):
     summary: Summary
     preview: PreviewFacts
     conflicts: tuple[ConflictFacts, ...]
-    recovery: RecoveryFacts | None
+    recovery: RecoveryFacts | None = None
     calendar: Calendar
 
     def document(self) -> dict[str, Any]:
@@ -388,11 +389,8 @@ class PolicyInput(Facts):
         return self.model_dump(mode="json", by_alias=True)
 
 
-def sealed(document: dict[str, Any]) -> dict[str, Any]:
+def sealed(value: PolicyInput) -> PolicyInput:
     """Return the document with the digest of all its other fields."""
-    return {**document, "digest": digest(unsealed(document))}
-
-
-def unsealed(document: dict[str, Any]) -> dict[str, Any]:
-    """Return the document without its digest."""
-    return {name: value for name, value in document.items() if name != "digest"}
+    document = value.document()
+    del document["digest"]
+    return value.model_copy(update={"digest": digest(document)})
