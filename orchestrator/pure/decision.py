@@ -61,7 +61,7 @@ class WaiverUse(Model):
     """A waiver of this environment, and what became of it in this decision."""
 
     id: Name
-    rule: Name
+    rule: Line
     owner: Principal
     ticket: TicketId
     reason: Line

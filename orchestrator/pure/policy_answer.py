@@ -20,6 +20,7 @@ from orchestrator.pure.model import (
     MissingApproval,
     Model,
     Obligations,
+    WaiverUse,
 )
 
 if TYPE_CHECKING:
@@ -117,6 +118,7 @@ class Verdict(NamedTuple):
     warnings: tuple[Denial, ...]
     wanted: tuple[MissingApproval, ...]
     obligations: Obligations
+    waivers: tuple[WaiverUse, ...] = ()
 
 
 def answer_from(text: bytes | str) -> Answer | str:
