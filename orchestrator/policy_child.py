@@ -15,14 +15,16 @@ import json
 import os
 import signal
 import sys
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import BinaryIO
 
 __all__ = ["main"]
 
 PR_SET_PDEATHSIG: Final = 1
+QUERY: Final = "x := data.interlock.main.decision"
 MAX_ERROR: Final = 2_000
 
 
@@ -46,23 +48,33 @@ def _die_with_parent(parent: int) -> None:
         os._exit(1)
 
 
+class _Engine(NamedTuple):
+    """Rules that were compiled once, for all questions."""
+
+    interpreter: Any
+    compiled: Any
+    rules: list[str]
+
+
 def _serve(lines: BinaryIO, replies: BinaryIO) -> None:
-    interpreter: Any = None
+    engine: _Engine | None = None
     told: dict[str, Any]
     for line in lines:
         asked = json.loads(line)
         try:
             if "modules" in asked:
-                interpreter, told = _loaded(asked), {"loaded": True}
+                engine, told = _loaded(asked), {"loaded": True}
+            elif engine is None:
+                told = {"error": "no rules are loaded"}
             else:
-                told = _asked(interpreter, asked["input"], asked["rules"])
+                told = _answered(engine, asked["input"])
         except Exception as error:  # noqa: BLE001 - whatever it is, it is told and nothing decided
             told = {"error": f"{type(error).__name__}: {error}"[:MAX_ERROR]}
         replies.write(json.dumps(told).encode() + b"\n")
         replies.flush()
 
 
-def _loaded(asked: dict[str, Any]) -> Any:
+def _loaded(asked: dict[str, Any]) -> _Engine:
     from regopy import (  # type: ignore[import-untyped]  # noqa: PLC0415 - only loaded here
         Interpreter,
     )
@@ -75,7 +87,7 @@ def _loaded(asked: dict[str, Any]) -> Any:
         except Exception as error:  # noqa: BLE001 - whatever it is, it is told with its place
             raise ValueError(f"{path}: {_place(str(error), text)}") from None
     interpreter.add_data_json(asked["data"])
-    return interpreter
+    return _Engine(interpreter, interpreter.build(QUERY, []), asked["rules"])
 
 
 def _place(words: str, text: str) -> str:
@@ -88,21 +100,25 @@ def _place(words: str, text: str) -> str:
     return f"line {line}: {said[1] if said else words[:200]}"
 
 
-def _asked(interpreter: Any, document: str, rules: list[str]) -> dict[str, Any]:
+def _answered(engine: _Engine, document: str) -> dict[str, Any]:
+    interpreter = engine.interpreter
     interpreter.set_input_term(document)
-    value = _value(interpreter, "data.interlock.main.decision")
+    value = _value(lambda: interpreter.query_bundle(engine.compiled))
     if value is None:
-        broken = [r for r in rules if _value(interpreter, f"data.interlock.rules.{r}") is None]
+        broken = [rule for rule in engine.rules if _fails(interpreter, rule)]
         blamed = f"the rule {', '.join(broken)} fails" if broken else "the entry point fails"
         return {"error": f"{blamed} on this input: a builtin, a function or a type is wrong"}
     return {"answer": value}
 
 
-def _value(interpreter: Any, path: str) -> Any:
-    """Return what a path is, or nothing when it is undefined or an error."""
+def _fails(interpreter: Any, rule: str) -> bool:
+    return _value(lambda: interpreter.query(f"x := data.interlock.rules.{rule}")) is None
+
+
+def _value(query: Callable[[], Any]) -> Any:
+    """Return what a query binds, or nothing when it is undefined or an error."""
     try:
-        found = json.loads(str(interpreter.query(f"x := {path}")))
-        return found["bindings"]["x"]
+        return json.loads(str(query()))["bindings"]["x"]
     except (ValueError, KeyError, TypeError):
         return None
 

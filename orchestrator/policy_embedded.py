@@ -71,7 +71,7 @@ class Embedded:
         if self._child is None:
             self._load(until_s)
         text = json.dumps(document, separators=(",", ":"))
-        told = self._told({"input": text, "rules": self.bundle.rules}, until_s)
+        told = self._told({"input": text}, until_s)
         if "answer" not in told:
             raise Unavailable(
                 f"the embedded engine could not judge: {told.get('error', told)}",
