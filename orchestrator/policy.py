@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
     from orchestrator.policy_bundle import Bundle
     from orchestrator.pure.model import Catalog, Inventory, MissingApproval
+    from orchestrator.pure.policy_answer import Floor
     from orchestrator.pure.policy_facts import Other
     from orchestrator.pure.policy_input import Freeze
     from orchestrator.pure.state import Run
