@@ -16,18 +16,21 @@ from orchestrator.errors import InvalidInput, Unavailable
 from orchestrator.policy_bundle import read_bundle
 from orchestrator.policy_embedded import refuse_unportable
 from orchestrator.policy_engines import input_schema, judge, opened
+from orchestrator.policy_files import read_weights
 from orchestrator.policy_floor import floor, missing
+from orchestrator.policy_proof import refuse_unproved
 from orchestrator.pure.canonical import digest
-from orchestrator.pure.model import Decision, Denial
-from orchestrator.pure.policy_answer import Verdict, decided
-from orchestrator.pure.policy_facts import Surroundings, policy_input, samples
+from orchestrator.pure.levels import weigh
+from orchestrator.pure.model import Decision
+from orchestrator.pure.policy_answer import Verdict
+from orchestrator.pure.policy_facts import Surroundings, policy_input
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Mapping
     from datetime import tzinfo
     from pathlib import Path
 
-    from orchestrator.pure.model import Catalog, Inventory, MissingApproval
+    from orchestrator.pure.model import Catalog, Inventory
     from orchestrator.pure.policy_answer import Floor
     from orchestrator.pure.policy_facts import Other
     from orchestrator.pure.state import Run
@@ -62,13 +65,13 @@ def vet(
         raise Unavailable("policy was not told what is around the run", next_step="report this")
     else:
         verdict, record = _judged(run, mode, now_ms, settings, around, ground)
-    denials = (*verdict.denials, *_vacant(verdict.wanted, settings))
     return Decision(
-        outcome="deny" if denials else "allow",
-        denials=denials,
+        outcome="deny" if verdict.denials else "allow",
+        denials=verdict.denials,
         warnings=verdict.warnings,
         missing=missing(run, now_ms, settings, verdict.wanted),
         obligations=verdict.obligations,
+        waivers=verdict.waivers,
         **record,
     )
 
@@ -77,8 +80,10 @@ def _judged(
     run: Run, mode: str, now_ms: int, settings: Settings, around: Around, ground: Floor
 ) -> tuple[Verdict, dict[str, Any]]:
     bundle = read_bundle(around.policies)
+    weights = read_weights(around.policies, bundle.modules, settings.environments)
     if settings.policy.engine == "embedded":
         refuse_unportable(bundle, input_schema())
+        refuse_unproved(around.policies, bundle, weights.cards, around.state)
     document = policy_input(run, mode, now_ms, _surroundings(settings, around))
     with opened(settings.policy, bundle, around.environ) as engine:
         answer = judge(engine, bundle, document)
@@ -90,7 +95,8 @@ def _judged(
         "rules_digest": bundle.digest,
         "data_digest": bundle.data_digest,
     }
-    return decided(answer, ground, samples(document)), record
+    held = (role for role, holders in settings.roles.items() if holders)
+    return weigh(answer, document, ground, weights, held), record
 
 
 def _builtin(run: Run, mode: str, now_ms: int, settings: Settings) -> dict[str, Any]:
@@ -105,17 +111,6 @@ def _builtin(run: Run, mode: str, now_ms: int, settings: Settings) -> dict[str, 
 
 def _floor_alone(ground: Floor) -> Verdict:
     return Verdict(ground.denials, (), ground.wanted, ground.obligations)
-
-
-def _vacant(wanted: Iterable[MissingApproval], settings: Settings) -> Iterator[Denial]:
-    """Deny what would wait for ever: consent of a role that nobody holds."""
-    for one in wanted:
-        if one.role != "nobody" and not settings.roles.get(one.role):
-            yield Denial(
-                rule="consent",
-                message=f"a rule asks for approval by {one.role}, which nobody holds",
-                edit=f"name its holders in interlock.yaml: roles: {one.role}",
-            )
 
 
 def _surroundings(settings: Settings, around: Around) -> Surroundings:

@@ -2,8 +2,7 @@
 
 1. An answer is closed: a field, a kind or a rule that is not known here is an error, never ignored.
 2. It must name the very input and exactly the rules that were asked; anything else is no answer.
-3. The floor holds whatever the engine says: denials, missing consent and obligations are joined,
-   the strictest wins.
+3. The floor holds whatever the engine says: `levels.weigh` joins the two, the strictest wins.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ from orchestrator.pure.model import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable
 
 __all__ = [
     "ANSWER_SCHEMA",
@@ -36,7 +35,6 @@ __all__ = [
     "Verdict",
     "Wanted",
     "answer_from",
-    "decided",
     "problem_with_answer",
 ]
 
@@ -156,43 +154,5 @@ def problem_with_answer(answer: Answer, input_digest: str, rules: Iterable[str])
     return None
 
 
-def decided(answer: Answer, floor: Floor, samples: Mapping[str, tuple[str, ...]]) -> Verdict:
-    """Join an engine's answer with the floor; every finding denies."""
-    return Verdict(
-        denials=(*floor.denials, *(_denial(found, samples) for found in answer.findings)),
-        warnings=(),
-        wanted=_most(floor.wanted, answer.approvals),
-        obligations=_tightest(floor.obligations, answer.constraints),
-    )
-
-
 def _in_order(entries: tuple[E, ...]) -> tuple[E, ...]:
     return tuple(sorted(entries, key=lambda entry: entry.model_dump_json()))
-
-
-def _denial(found: RuleFinding, samples: Mapping[str, tuple[str, ...]]) -> Denial:
-    steps = samples.get(found.subject, ())
-    return Denial(
-        rule=found.id, step=steps[0] if steps else None, message=found.msg, edit=found.edit
-    )
-
-
-def _most(
-    floor: tuple[MissingApproval, ...], wanted: tuple[Wanted, ...]
-) -> tuple[MissingApproval, ...]:
-    counts = {missing.role: missing.count for missing in floor}
-    for one in wanted:
-        counts[one.role] = max(counts.get(one.role, 0), one.count)
-    return tuple(MissingApproval(role=role, count=count) for role, count in counts.items())
-
-
-def _tightest(floor: Obligations, constraints: tuple[Constraint, ...]) -> Obligations:
-    def least(of: int | None, kind: str, scale: int = 1) -> int | None:
-        values = [c.value * scale for c in constraints if c.kind == kind]
-        return min(values if of is None else [of, *values], default=None)
-
-    return Obligations(
-        max_parallel=least(floor.max_parallel, "max_parallel"),
-        not_after_ms=least(floor.not_after_ms, "not_after", 1000),
-        stop_after=least(floor.stop_after, "stop_after"),
-    )
