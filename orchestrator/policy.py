@@ -14,6 +14,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from orchestrator.errors import InvalidInput, Unavailable
 from orchestrator.policy_bundle import read_bundle
+from orchestrator.policy_calendar import freezes
 from orchestrator.policy_embedded import refuse_unportable
 from orchestrator.policy_engines import input_schema, judge, opened
 from orchestrator.policy_files import read_weights
@@ -21,18 +22,20 @@ from orchestrator.policy_floor import floor, missing
 from orchestrator.policy_proof import refuse_unproved
 from orchestrator.pure.canonical import digest
 from orchestrator.pure.levels import weigh
-from orchestrator.pure.model import Decision
+from orchestrator.pure.model import Decision, Denial
 from orchestrator.pure.policy_answer import Verdict
 from orchestrator.pure.policy_facts import Surroundings, policy_input
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
     from datetime import tzinfo
     from pathlib import Path
 
-    from orchestrator.pure.model import Catalog, Inventory
+    from orchestrator.policy_bundle import Bundle
+    from orchestrator.pure.model import Catalog, Inventory, MissingApproval
     from orchestrator.pure.policy_answer import Floor
     from orchestrator.pure.policy_facts import Other
+    from orchestrator.pure.policy_input import Freeze
     from orchestrator.pure.state import Run
     from orchestrator.settings import Settings
 
@@ -65,9 +68,10 @@ def vet(
         raise Unavailable("policy was not told what is around the run", next_step="report this")
     else:
         verdict, record = _judged(run, mode, now_ms, settings, around, ground)
+    denials = (*verdict.denials, *_vacant(verdict.wanted, settings))
     return Decision(
-        outcome="deny" if verdict.denials else "allow",
-        denials=verdict.denials,
+        outcome="deny" if denials else "allow",
+        denials=denials,
         warnings=verdict.warnings,
         missing=missing(run, now_ms, settings, verdict.wanted),
         obligations=verdict.obligations,
@@ -84,19 +88,28 @@ def _judged(
     if settings.policy.engine == "embedded":
         refuse_unportable(bundle, input_schema())
         refuse_unproved(around.policies, bundle, weights.cards, around.state)
-    document = policy_input(run, mode, now_ms, _surroundings(settings, around))
+    resting = _freezes(run, now_ms, bundle, settings)
+    document = policy_input(run, mode, now_ms, _surroundings(settings, around, resting))
     with opened(settings.policy, bundle, around.environ) as engine:
         answer = judge(engine, bundle, document)
         name = engine.name
+    judged_by = [BUILTIN, settings.model_dump(mode="json"), name, bundle.digest]
     record = {
         "engine": name,
-        "policy_digest": digest([BUILTIN, settings.model_dump(mode="json"), name, bundle.digest]),
+        "policy_digest": digest([*judged_by, weights.plain()]),
         "input_digest": document.digest,
         "rules_digest": bundle.digest,
         "data_digest": bundle.data_digest,
     }
-    held = (role for role, holders in settings.roles.items() if holders)
-    return weigh(answer, document, ground, weights, held), record
+    return weigh(answer, document, ground, weights), record
+
+
+def _freezes(run: Run, now_ms: int, bundle: Bundle, settings: Settings) -> tuple[Freeze, ...]:
+    plan = run.planned
+    ends_ms = now_ms + (plan.timing.forward_s + plan.timing.rollback_s) * 1000 + 1_000
+    if plan.window is not None:
+        ends_ms = max(ends_ms, plan.window.end_ms)
+    return freezes(bundle.data["params"], settings.environments, now_ms, ends_ms)
 
 
 def _builtin(run: Run, mode: str, now_ms: int, settings: Settings) -> dict[str, Any]:
@@ -113,7 +126,18 @@ def _floor_alone(ground: Floor) -> Verdict:
     return Verdict(ground.denials, (), ground.wanted, ground.obligations)
 
 
-def _surroundings(settings: Settings, around: Around) -> Surroundings:
+def _vacant(wanted: Iterable[MissingApproval], settings: Settings) -> Iterator[Denial]:
+    """Deny what would wait for ever: consent of a role that nobody holds."""
+    for one in wanted:
+        if one.role != "nobody" and not settings.roles.get(one.role):
+            yield Denial(
+                rule="consent",
+                message=f"a rule asks for approval by {one.role}, which nobody holds",
+                edit=f"name its holders in interlock.yaml: roles: {one.role}",
+            )
+
+
+def _surroundings(settings: Settings, around: Around, resting: tuple[Freeze, ...]) -> Surroundings:
     return Surroundings(
         catalog=around.catalog,
         inventory=around.inventory,
@@ -122,6 +146,7 @@ def _surroundings(settings: Settings, around: Around) -> Surroundings:
         roles=tuple(sorted(settings.roles)),
         zones=_zones(settings.policy.time_zones),
         others=tuple(around.others()),
+        freezes=resting,
     )
 
 

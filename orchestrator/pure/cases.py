@@ -8,7 +8,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field
 
@@ -35,10 +35,6 @@ __all__ = [
 ]
 
 Json = Any
-NULLABLE: Final = frozenset(
-    {"last_safe_abort_s", "output", "recovery", "routine", "value", "wave", "window"}
-)
-"""What an input may say is not there; of anything else, null means that it is taken away."""
 
 
 class ExpectedFinding(Model):
@@ -95,7 +91,7 @@ def merged(base: Json, patch: Json) -> Json:
         return _merged_list(base, patch)
     whole = dict(base) if isinstance(base, dict) else {}
     for key, value in patch.items():
-        if value is None and key not in NULLABLE:
+        if value is None:
             whole.pop(key, None)
         else:
             whole[key] = merged(whole.get(key), value)
@@ -104,7 +100,7 @@ def merged(base: Json, patch: Json) -> Json:
 
 def document_of(base: Json, patch: Mapping[str, Json]) -> PolicyInput:
     """Make a case's whole input; what no plan could be is refused, as everywhere."""
-    return PolicyInput.model_validate_json(canonical(sealed(merged(base, dict(patch)))))
+    return sealed(PolicyInput.model_validate_json(canonical(merged(base, dict(patch)))))
 
 
 def case_data(files: Mapping[str, Cases]) -> dict[str, Json]:

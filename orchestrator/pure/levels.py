@@ -3,7 +3,7 @@
 1. `hard` denies, `soft` denies unless it is waived, `advisory` warns, `shadow` is only recorded.
 2. The narrowest word wins: of `levels.yaml` for the finding, then for the rule, each for the
    environment before everywhere; then the rule's own metadata; and where nothing says, `hard`.
-3. A finding that its rule does not declare, and a role that nobody holds, deny.
+3. A finding that its rule does not declare denies.
 4. A waiver sets soft findings aside for one environment until an instant; it is shown whatever
    became of it, and the finding stays, as a warning.
 5. Floor and answer are joined: denials and consent add up, of obligations the tightest holds.
@@ -21,7 +21,7 @@ from orchestrator.pure.model import Denial, Level, MissingApproval, Obligations,
 from orchestrator.pure.policy_answer import Entry, RuleFinding, Verdict
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from orchestrator.pure.policy_answer import Answer, Constraint, Floor, Wanted
     from orchestrator.pure.policy_input import PolicyInput
@@ -105,6 +105,10 @@ class Weights(NamedTuple):
     levels: Mapping[str, Level | dict[str, Level]]
     waivers: tuple[Waiver, ...]
 
+    def plain(self) -> list[object]:
+        """Return what operators have set, to take a digest of; the cards stand in the rules."""
+        return [dict(self.levels), [waiver.model_dump(mode="json") for waiver in self.waivers]]
+
 
 E = TypeVar("E", bound=Entry)
 
@@ -136,27 +140,19 @@ def level_of(weights: Weights, rule: str, what: str | None, environment: str) ->
     return "hard", "nothing says otherwise"
 
 
-def weigh(
-    answer: Answer, about: PolicyInput, floor: Floor, weights: Weights, held: Iterable[str]
-) -> Verdict:
-    """Join an engine's answer with the floor; `held` names the roles that somebody holds."""
+def weigh(answer: Answer, about: PolicyInput, floor: Floor, weights: Weights) -> Verdict:
+    """Join an engine's answer with the floor."""
     scale = _Scale(weights, about)
     findings = [scale.weighed(entry) for entry in answer.findings]
     consent = [scale.weighed(entry) for entry in answer.approvals]
     bounds = [scale.weighed(entry) for entry in answer.constraints]
-    known = frozenset(held)
-    vacant = [one for one in consent if one.binds and one.entry.role not in known]
     grouped = scale.grouped(findings)
     loose = [
         *(_loose(one, f"{one.entry.count} x {one.entry.role}") for one in consent if not one.binds),
         *(_loose(one, f"{one.entry.kind} {one.entry.value}") for one in bounds if not one.binds),
     ]
     return Verdict(
-        denials=(
-            *floor.denials,
-            *(denial for denial, binds in grouped if binds),
-            *(_vacant(one) for one in vacant),
-        ),
+        denials=(*floor.denials, *(denial for denial, binds in grouped if binds)),
         warnings=(*(denial for denial, binds in grouped if not binds), *loose),
         wanted=_most(floor.wanted, [one.entry for one in consent if one.binds]),
         obligations=_tightest(floor.obligations, [one.entry for one in bounds if one.binds]),
@@ -248,16 +244,6 @@ def _loose(one: _Weighed[Any], words: str) -> Denial:
         message=f"would demand {words}: {one.entry.msg}"[:MAX_LINE],
         level=one.level,
         waiver=one.waiver.id if one.waiver else None,
-    )
-
-
-def _vacant(one: _Weighed[Wanted]) -> Denial:
-    return Denial(
-        rule=one.entry.rule,
-        finding=one.what,
-        message=f"asks for consent by {one.entry.role}, a role that nobody holds"[:MAX_LINE],
-        edit="name who holds it under `roles:` in interlock.yaml",
-        level="hard",
     )
 
 

@@ -2,7 +2,6 @@
 
 1. An answer is closed: a field, a kind or a rule that is not known here is an error, never ignored.
 2. It must name the very input and exactly the rules that were asked; anything else is no answer.
-3. The floor holds whatever the engine says: `levels.weigh` joins the two, the strictest wins.
 """
 
 from __future__ import annotations

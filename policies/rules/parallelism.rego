@@ -38,6 +38,7 @@ constrain contains {"id": "parallelism.max_parallel", "subject": "plan", "kind":
 
 constrain contains {"id": "parallelism.stop_after", "subject": "plan", "kind": "stop_after", "value": value, "msg": msg} if {
 	complete
+	count(input.plan.waves) > 0
 	value := bounds.stop_after
 	msg := concat("", ["after so many failed slices a wave in ", env, " turns round"])
 }
