@@ -20,6 +20,7 @@ from orchestrator.policy_embedded import refuse_unportable
 from orchestrator.policy_engines import input_schema, judge, opened
 from orchestrator.policy_files import read_weights
 from orchestrator.policy_floor import floor, missing
+from orchestrator.policy_proof import refuse_unproved
 from orchestrator.pure.canonical import digest
 from orchestrator.pure.levels import weigh
 from orchestrator.pure.model import Decision, Denial
@@ -73,17 +74,20 @@ def vet(
         return _decision(run, now_ms, settings, _floor_alone(ground), record)
     if around is None:
         raise Unavailable("policy was not told what is around the run", next_step="report this")
-    with judging(settings, around.policies, around.environ) as judge_one:
+    with judging(settings, around.policies, around.state, around.environ) as judge_one:
         return judge_one(run, mode, now_ms, around)
 
 
 @contextlib.contextmanager
-def judging(settings: Settings, policies: Path, environ: Mapping[str, str]) -> Iterator[JudgeOne]:
+def judging(
+    settings: Settings, policies: Path, state: Path, environ: Mapping[str, str]
+) -> Iterator[JudgeOne]:
     """Read the rules of a folder and open the engine, to judge one plan after another."""
     bundle = read_bundle(policies)
+    weights = read_weights(policies, bundle.modules, settings.environments)
     if settings.policy.engine == "embedded":
         refuse_unportable(bundle, input_schema())
-    weights = read_weights(policies, bundle.modules, settings.environments)
+        refuse_unproved(policies, bundle, weights.cards, state)
     with opened(settings.policy, bundle, environ) as engine:
 
         def judge_one(run: Run, mode: str, now_ms: int, around: Around) -> Decision:

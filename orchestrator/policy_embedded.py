@@ -48,6 +48,7 @@ class Embedded:
     timeout_s: float
     max_rss_bytes: int = MAX_RSS_BYTES
     _child: subprocess.Popen[bytes] | None = field(default=None, init=False)
+    _loaded: Bundle | None = field(default=None, init=False)
 
     @property
     def name(self) -> str:
@@ -69,6 +70,8 @@ class Embedded:
             )
         until_s = time.monotonic() + self.timeout_s
         if self._child is None:
+            self._start()
+        if self._loaded is not self.bundle:
             self._load(until_s)
         text = json.dumps(document, separators=(",", ":"))
         told = self._told({"input": text}, until_s)
@@ -81,12 +84,12 @@ class Embedded:
 
     def close(self) -> None:
         """End the child."""
-        child, self._child = self._child, None
+        child, self._child, self._loaded = self._child, None, None
         if child is not None:
             child.kill()
             child.communicate()
 
-    def _load(self, until_s: float) -> None:
+    def _start(self) -> None:
         if version("regopy") != MEASURED:
             raise Unavailable(
                 f"regopy {version('regopy')} is installed; only {MEASURED} was measured",
@@ -103,8 +106,11 @@ class Embedded:
         for stream in (self._child.stdin, self._child.stdout):
             if stream is not None:
                 os.set_blocking(stream.fileno(), False)
+
+    def _load(self, until_s: float) -> None:
+        modules, rules = self.bundle.modules, self.bundle.rules
         told = self._told(
-            {"modules": self.bundle.modules, "data": self.bundle.data_json()}, until_s
+            {"modules": modules, "rules": rules, "data": self.bundle.data_json()}, until_s
         )
         if not told.get("loaded"):
             self.close()
@@ -112,6 +118,7 @@ class Embedded:
                 f"policies: {str(told.get('error')).removeprefix('ValueError: ')}",
                 next_step="mend the rule; `interlock policy test` tries all of them",
             )
+        self._loaded = self.bundle
 
     def _told(self, question: dict[str, Any], until_s: float) -> dict[str, Any]:
         try:

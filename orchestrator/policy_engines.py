@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from orchestrator.policy_bundle import Bundle
     from orchestrator.settings import PolicySettings
 
-__all__ = ["Engine", "engine_name", "input_schema", "judge", "opened"]
+__all__ = ["Engine", "answer_of", "engine_name", "input_schema", "judge", "opened"]
 
 MAX_TOKEN_BYTES: Final = 16_384
 
@@ -57,23 +57,26 @@ def opened(
 
 def judge(engine: Engine, bundle: Bundle, document: PolicyInput) -> Answer:
     """Ask an engine, and take its answer only if it is one."""
+    answer = answer_of(engine, bundle, document)
+    if isinstance(answer, Answer):
+        return answer
+    raise Unavailable(
+        f"the answer of {engine.name} does not count: {answer}",
+        next_step="nothing was decided; look at policies/decision.rego and at what is served",
+    )
+
+
+def answer_of(engine: Engine, bundle: Bundle, document: PolicyInput) -> Answer | str:
+    """Take what an engine says, or say why it does not count."""
     value = engine.answer(document.document())
     try:
         refuse_ambiguous(value)
     except UnreadableError as error:
-        answer: Answer | str = f"it {error.reason}"
-    else:
-        answer = answer_from(json.dumps(value))
-    if isinstance(answer, Answer):
-        problem = problem_with_answer(answer, document.digest, bundle.rules)
-        if problem is None:
-            return answer
-    else:
-        problem = answer
-    raise Unavailable(
-        f"the answer of {engine.name} does not count: {problem}",
-        next_step="nothing was decided; look at policies/decision.rego and at what is served",
-    )
+        return f"it {error.reason}"
+    answer = answer_from(json.dumps(value))
+    if isinstance(answer, str):
+        return answer
+    return problem_with_answer(answer, document.digest, bundle.rules) or answer
 
 
 def engine_name(settings: PolicySettings) -> str:

@@ -48,7 +48,7 @@ if TYPE_CHECKING:
     from orchestrator.pure.policy_input import StepClass
     from orchestrator.pure.state import Run
 
-__all__ = ["Other", "Surroundings", "policy_input", "samples"]
+__all__ = ["Other", "Surroundings", "policy_input"]
 
 SAMPLE: Final = 5
 WEEKDAYS: Final = (
@@ -134,11 +134,6 @@ def policy_input(run: Run, asked: str, now_ms: int, around: Surroundings) -> Pol
         calendar=Calendar(freezes=around.freezes),
     )
     return sealed(value)
-
-
-def samples(document: PolicyInput) -> dict[str, tuple[str, ...]]:
-    """Name, for each class, its first steps."""
-    return {one.id: one.sample for one in document.plan.classes}
 
 
 def _mode(run: Run, asked: str) -> Mode:
