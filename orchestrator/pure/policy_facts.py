@@ -9,7 +9,10 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
+from orchestrator.pure.canonical import digest
+from orchestrator.pure.events import Opened
 from orchestrator.pure.graph import levels
+from orchestrator.pure.model import Plan, PlanStep, Timing
 from orchestrator.pure.policy_classes import step_classes
 from orchestrator.pure.policy_input import (
     UNSEALED,
@@ -39,16 +42,26 @@ from orchestrator.pure.policy_input import (
     sealed,
 )
 
+from orchestrator.pure.run import opened
+from orchestrator.pure.state import shape_of
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
     from datetime import tzinfo
 
     from actors.spec import ActorSpec
-    from orchestrator.pure.model import Approval, Catalog, Inventory, InventoryObject, Window
+    from orchestrator.pure.model import (
+        Approval,
+        Catalog,
+        Inventory,
+        InventoryObject,
+        Ticket,
+        Window,
+    )
     from orchestrator.pure.policy_input import StepClass
     from orchestrator.pure.state import Run
 
-__all__ = ["Other", "Surroundings", "policy_input"]
+__all__ = ["Other", "Surroundings", "as_if_all", "policy_input"]
 
 SAMPLE: Final = 5
 WEEKDAYS: Final = (
@@ -134,6 +147,30 @@ def policy_input(run: Run, asked: str, now_ms: int, around: Surroundings) -> Pol
         calendar=Calendar(freezes=around.freezes),
     )
     return sealed(value)
+
+
+def as_if_all(ticket: Ticket, by: str, now_ms: int, catalog: Catalog, inventory_digest: str) -> Run:
+    """Make a run whose plan has one step for each actor, without values and targets."""
+    steps = tuple(
+        PlanStep(id=f"s{number}", actor=name) for number, name in enumerate(sorted(catalog.actors))
+    )
+    about = digest(ticket.model_dump(mode="json"))
+    plan = Plan(
+        ticket_digest=about,
+        environment=ticket.environment,
+        catalog_digest=catalog.digest,
+        inventory_digest=inventory_digest,
+        actors=catalog.actors,
+        steps=steps,
+        window=ticket.window,
+        on_window_close="hold",
+        max_parallel=1,
+        timing=Timing(forward_s=0, rollback_s=0),
+    )
+    event = Opened(at_ms=now_ms, ticket=ticket, ticket_digest=about, by=by)
+    return opened("none", event)._replace(
+        plan=plan, plan_digest=plan.digest(), shape=shape_of(plan)
+    )
 
 
 def _mode(run: Run, asked: str) -> Mode:
