@@ -9,7 +9,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+import contextlib
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from orchestrator.errors import InvalidInput, Unavailable
@@ -32,14 +33,14 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from orchestrator.policy_bundle import Bundle
-    from orchestrator.pure.model import Catalog, Inventory, MissingApproval, Ticket
     from orchestrator.pure.levels import Weights
+    from orchestrator.pure.model import Catalog, Inventory, MissingApproval, Ticket
     from orchestrator.pure.policy_facts import Other
     from orchestrator.pure.policy_input import Freeze
     from orchestrator.pure.state import Run
     from orchestrator.settings import Settings
 
-__all__ = ["Around", "vet", "withheld"]
+__all__ = ["Around", "JudgeOne", "judging", "vet", "withheld"]
 
 BUILTIN: Final = "builtin 1"
 NO_FLOOR: Final = Floor((), (), Obligations())
@@ -58,17 +59,57 @@ class Around(NamedTuple):
     """What other live runs hold or want of the same things."""
 
 
+class JudgeOne(Protocol):
+    """Judges one plan by rules that were read before."""
+
+    def __call__(self, run: Run, mode: str, now_ms: int, around: Around) -> Decision:
+        """Judge the run's plan as it stands at an instant."""
+
+
 def vet(
     run: Run, mode: str, now_ms: int, settings: Settings, around: Around | None = None
 ) -> Decision:
     """Judge the run's plan as it stands now; only the engine `builtin` needs nothing around it."""
-    ground = floor(run, mode, now_ms, settings)
     if settings.policy.engine == "builtin":
-        verdict, record = _floor_alone(ground), _builtin(run, mode, now_ms, settings)
-    elif around is None:
+        ground, record = floor(run, mode, now_ms, settings), _builtin(run, mode, now_ms, settings)
+        return _decision(run, now_ms, settings, _floor_alone(ground), record)
+    if around is None:
         raise Unavailable("policy was not told what is around the run", next_step="report this")
-    else:
-        verdict, record = _judged(run, mode, now_ms, settings, around, ground)
+    with judging(settings, around.policies, around.state, around.environ) as judge_one:
+        return judge_one(run, mode, now_ms, around)
+
+
+@contextlib.contextmanager
+def judging(
+    settings: Settings, policies: Path, state: Path, environ: Mapping[str, str]
+) -> Iterator[JudgeOne]:
+    """Read the rules of a folder and open the engine, to judge one plan after another."""
+    bundle, weights = _rules(settings, policies, state)
+    with opened(settings.policy, bundle, environ) as engine:
+
+        def judge_one(run: Run, mode: str, now_ms: int, around: Around) -> Decision:
+            ground = floor(run, mode, now_ms, settings)
+            resting = _freezes(run, now_ms, bundle, settings)
+            document = policy_input(run, mode, now_ms, _surroundings(settings, around, resting))
+            answer = judge(engine, bundle, document)
+            by = [BUILTIN, settings.model_dump(mode="json"), engine.name, bundle.digest]
+            record = {
+                "engine": engine.name,
+                "policy_digest": digest([*by, weights.plain()]),
+                "input_digest": document.digest,
+                "rules_digest": bundle.digest,
+                "data_digest": bundle.data_digest,
+            }
+            return _decision(
+                run, now_ms, settings, weigh(answer, document, ground, weights), record
+            )
+
+        yield judge_one
+
+
+def _decision(
+    run: Run, now_ms: int, settings: Settings, verdict: Verdict, record: dict[str, Any]
+) -> Decision:
     denials = (*verdict.denials, *_vacant(verdict.wanted, settings))
     return Decision(
         outcome="deny" if denials else "allow",
@@ -92,7 +133,7 @@ def withheld(
     if settings.policy.engine == "builtin" or not around.catalog.actors:
         return {}
     run = as_if_all(ticket, by, now_ms, around.catalog, around.inventory_digest)
-    bundle, weights = _rules(settings, around)
+    bundle, weights = _rules(settings, around.policies, around.state)
     narrows = {rule for rule, card in weights.cards.items() if card.narrows}
     document = policy_input(run, "plan", now_ms, _surroundings(settings, around, ()))
     with opened(settings.policy, bundle, around.environ) as engine:
@@ -110,33 +151,14 @@ def withheld(
     return reasons
 
 
-def _rules(settings: Settings, around: Around) -> tuple[Bundle, Weights]:
-    bundle = read_bundle(around.policies)
-    weights = read_weights(around.policies, bundle.modules, settings.environments)
+def _rules(settings: Settings, policies: Path, state: Path) -> tuple[Bundle, Weights]:
+    """Read the rules; the embedded engine judges by no others than it can be trusted with."""
+    bundle = read_bundle(policies)
+    weights = read_weights(policies, bundle.modules, settings.environments)
     if settings.policy.engine == "embedded":
         refuse_unportable(bundle, input_schema())
-        refuse_unproved(around.policies, bundle, weights.cards, around.state)
+        refuse_unproved(policies, bundle, weights.cards, state)
     return bundle, weights
-
-
-def _judged(
-    run: Run, mode: str, now_ms: int, settings: Settings, around: Around, ground: Floor
-) -> tuple[Verdict, dict[str, Any]]:
-    bundle, weights = _rules(settings, around)
-    resting = _freezes(run, now_ms, bundle, settings)
-    document = policy_input(run, mode, now_ms, _surroundings(settings, around, resting))
-    with opened(settings.policy, bundle, around.environ) as engine:
-        answer = judge(engine, bundle, document)
-        name = engine.name
-    judged_by = [BUILTIN, settings.model_dump(mode="json"), name, bundle.digest]
-    record = {
-        "engine": name,
-        "policy_digest": digest([*judged_by, weights.plain()]),
-        "input_digest": document.digest,
-        "rules_digest": bundle.digest,
-        "data_digest": bundle.data_digest,
-    }
-    return weigh(answer, document, ground, weights), record
 
 
 def _freezes(run: Run, now_ms: int, bundle: Bundle, settings: Settings) -> tuple[Freeze, ...]:

@@ -41,7 +41,6 @@ from orchestrator.pure.policy_input import (
     WindowFacts,
     sealed,
 )
-
 from orchestrator.pure.run import opened
 from orchestrator.pure.state import shape_of
 
