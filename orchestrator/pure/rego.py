@@ -14,7 +14,16 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-__all__ = ["Token", "Trouble", "outside", "package_of", "tokens", "troubles", "undefined_paths"]
+__all__ = [
+    "OUTSIDE",
+    "Token",
+    "Trouble",
+    "outside",
+    "package_of",
+    "tokens",
+    "troubles",
+    "undefined_paths",
+]
 
 _ALLOWED: Final = """
     abs array.concat array.reverse array.slice base64.encode bits.and ceil concat contains count
