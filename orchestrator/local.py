@@ -10,7 +10,7 @@ from actors.spec import Brief, Target
 from orchestrator.approvals import local_identities, read_trust, standing
 from orchestrator.errors import Conflict, Corrupted, Unavailable
 from orchestrator.planner import propose
-from orchestrator.policy import Around, vet
+from orchestrator.policy import Around, vet, withheld
 from orchestrator.pure.commands import Diagnose, Propose, Vet
 from orchestrator.pure.compile import Limits
 from orchestrator.pure.consent import Purpose
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from orchestrator.pure.state import Run
     from orchestrator.workspace import Workspace
 
-__all__ = ["Content", "Local", "read_content"]
+__all__ = ["Content", "Local", "around", "read_content"]
 
 MAX_WARNING: Final = 500
 
@@ -54,6 +54,24 @@ def read_content(workspace: Workspace) -> Content:
 def no_others(_: Run) -> tuple[Other, ...]:
     """Know of no other run: where there is no ledger."""
     return ()
+
+
+def around(
+    workspace: Workspace,
+    content: Content,
+    environ: Mapping[str, str],
+    others: Callable[[], Iterable[Other]] = tuple,
+) -> Around:
+    """Say what policy may know of a workspace."""
+    return Around(
+        policies=workspace.policies,
+        state=workspace.state,
+        environ=environ,
+        catalog=content.catalog,
+        inventory=content.inventory,
+        inventory_digest=inventory_digest(content.inventory),
+        others=others,
+    )
 
 
 @dataclass(slots=True)
@@ -127,21 +145,17 @@ class Local:
         return decision.model_copy(update={"warnings": (*decision.warnings, *warnings)})
 
     def _around(self, run: Run) -> Around:
-        catalog, _, inventory = self._read()
-        return Around(
-            policies=self.workspace.policies,
-            state=self.workspace.state,
-            environ=self.environ,
-            catalog=catalog,
-            inventory=inventory,
-            inventory_digest=run.planned.inventory_digest,
-            others=lambda: self.others(run),
-        )
+        return around(self.workspace, self._read(), self.environ, lambda: self.others(run))
 
     def _propose(self, run: Run, now_ms: int) -> Event:
         catalog, _, inventory = self._read()
-        environments = self.workspace.settings.environments.items()
-        limits = Limits(require_evidence=tuple(n for n, r in environments if r.require_evidence))
+        settings = self.workspace.settings
+        environments = settings.environments.items()
+        here = around(self.workspace, self._read(), self.environ)
+        limits = Limits(
+            require_evidence=tuple(n for n, r in environments if r.require_evidence),
+            withheld=withheld(run.ticket, run.by, now_ms, settings, here),
+        )
         return propose(run, now_ms, catalog=catalog, inventory=inventory, limits=limits)
 
     def _check_pins(self, run: Run) -> None:

@@ -23,9 +23,9 @@ from orchestrator.policy_floor import floor, missing
 from orchestrator.policy_proof import refuse_unproved
 from orchestrator.pure.canonical import digest
 from orchestrator.pure.levels import weigh
-from orchestrator.pure.model import Decision, Denial
-from orchestrator.pure.policy_answer import Verdict
-from orchestrator.pure.policy_facts import Surroundings, policy_input
+from orchestrator.pure.model import Decision, Denial, Obligations
+from orchestrator.pure.policy_answer import Floor, Verdict
+from orchestrator.pure.policy_facts import Surroundings, as_if_all, policy_input
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -33,16 +33,17 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from orchestrator.policy_bundle import Bundle
-    from orchestrator.pure.model import Catalog, Inventory, MissingApproval
-    from orchestrator.pure.policy_answer import Floor
+    from orchestrator.pure.levels import Weights
+    from orchestrator.pure.model import Catalog, Inventory, MissingApproval, Ticket
     from orchestrator.pure.policy_facts import Other
     from orchestrator.pure.policy_input import Freeze
     from orchestrator.pure.state import Run
     from orchestrator.settings import Settings
 
-__all__ = ["Around", "JudgeOne", "judging", "vet"]
+__all__ = ["Around", "JudgeOne", "judging", "vet", "withheld"]
 
 BUILTIN: Final = "builtin 1"
+NO_FLOOR: Final = Floor((), (), Obligations())
 
 
 class Around(NamedTuple):
@@ -83,11 +84,7 @@ def judging(
     settings: Settings, policies: Path, state: Path, environ: Mapping[str, str]
 ) -> Iterator[JudgeOne]:
     """Read the rules of a folder and open the engine, to judge one plan after another."""
-    bundle = read_bundle(policies)
-    weights = read_weights(policies, bundle.modules, settings.environments)
-    if settings.policy.engine == "embedded":
-        refuse_unportable(bundle, input_schema())
-        refuse_unproved(policies, bundle, weights.cards, state)
+    bundle, weights = _rules(settings, policies, state)
     with opened(settings.policy, bundle, environ) as engine:
 
         def judge_one(run: Run, mode: str, now_ms: int, around: Around) -> Decision:
@@ -123,6 +120,45 @@ def _decision(
         waivers=verdict.waivers,
         **record,
     )
+
+
+def withheld(
+    ticket: Ticket, by: str, now_ms: int, settings: Settings, around: Around
+) -> dict[str, str]:
+    """Name the actors that policy does not offer to whoever drafts for this ticket, and why.
+
+    Each actor is judged as if it were a step without values or targets; only rules that say of
+    themselves that they narrow the catalog are heard. A plan is judged again, whole.
+    """
+    if settings.policy.engine == "builtin" or not around.catalog.actors:
+        return {}
+    run = as_if_all(ticket, by, now_ms, around.catalog, around.inventory_digest)
+    bundle, weights = _rules(settings, around.policies, around.state)
+    narrows = {rule for rule, card in weights.cards.items() if card.narrows}
+    document = policy_input(run, "plan", now_ms, _surroundings(settings, around, ()))
+    with opened(settings.policy, bundle, around.environ) as engine:
+        answer = judge(engine, bundle, document)
+    heard = tuple(found for found in answer.findings if found.rule in narrows)
+    actors = {one.id: one.actor for one in document.plan.classes}
+    nothing = answer.model_copy(update={"findings": (), "approvals": (), "constraints": ()})
+    reasons: dict[str, str] = {}
+    for found in heard:
+        alone = nothing.model_copy(update={"findings": (found,)})
+        if weigh(alone, document, NO_FLOOR, weights).denials:
+            subject = actors.get(found.subject)
+            for name in actors.values() if subject is None else (subject,):
+                reasons.setdefault(name, found.msg)
+    return reasons
+
+
+def _rules(settings: Settings, policies: Path, state: Path) -> tuple[Bundle, Weights]:
+    """Read the rules; the embedded engine judges by no others than it can be trusted with."""
+    bundle = read_bundle(policies)
+    weights = read_weights(policies, bundle.modules, settings.environments)
+    if settings.policy.engine == "embedded":
+        refuse_unportable(bundle, input_schema())
+        refuse_unproved(policies, bundle, weights.cards, state)
+    return bundle, weights
 
 
 def _freezes(run: Run, now_ms: int, bundle: Bundle, settings: Settings) -> tuple[Freeze, ...]:

@@ -21,7 +21,7 @@ from orchestrator.pure.rego import outside, package_of
 if TYPE_CHECKING:
     from pathlib import Path
 
-__all__ = ["ENTRY", "Bundle", "read_bundle"]
+__all__ = ["ENTRY", "Bundle", "bundle_of", "read_bundle"]
 
 ENTRY: Final = "decision.rego"
 DATA: Final = "data.yaml"

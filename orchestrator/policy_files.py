@@ -51,6 +51,7 @@ class _Custom(Model):
     """Our part of it."""
 
     severity: Severity
+    narrows: bool = False
     findings: dict[Name, FindingCard]
 
 
@@ -99,6 +100,7 @@ def read_card(path: Path, text: str) -> RuleCard:
         description=said.description.strip(),
         severity=custom.severity,
         findings=custom.findings,
+        narrows=custom.narrows,
     )
 
 

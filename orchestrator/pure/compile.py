@@ -58,6 +58,8 @@ class Limits:
     """Steps that wait for one step."""
     require_evidence: tuple[str, ...] = ()
     """Environments in which an actor's own tests must have passed for its digest."""
+    withheld: Mapping[str, str] = field(default_factory=dict)
+    """Actors that policy does not offer for this ticket, and why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +104,15 @@ def _name_rungs(
     """Rungs 2 to 5 need the catalog and the ticket, but no inventory."""
     where = ticket.environment
     evidence = where in limits.require_evidence
-    yield list(actor_findings(draft, catalog, environment=where, evidence_required=evidence))
+    yield list(
+        actor_findings(
+            draft,
+            catalog,
+            environment=where,
+            evidence_required=evidence,
+            withheld=limits.withheld,
+        )
+    )
     yield list(name_findings(draft))
     yield list(param_findings(draft, traits, ticket.params))
     yield list(reference_findings(draft, traits, _before(draft)))

@@ -66,6 +66,8 @@ class RuleCard(Model):
     description: Prose
     severity: Severity
     findings: dict[Name, FindingCard]
+    narrows: bool = False
+    """Its findings also say which actors are offered to whoever drafts a plan."""
 
 
 class LevelsFile(Model):

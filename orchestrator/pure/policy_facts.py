@@ -9,7 +9,9 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
-from orchestrator.pure.graph import levels
+from orchestrator.pure.canonical import digest
+from orchestrator.pure.events import Opened
+from orchestrator.pure.model import Plan, PlanStep, Timing
 from orchestrator.pure.policy_classes import step_classes
 from orchestrator.pure.policy_input import (
     UNSEALED,
@@ -18,37 +20,46 @@ from orchestrator.pure.policy_input import (
     Calendar,
     CatalogFacts,
     ConflictFacts,
-    Domain,
     EnvironmentFacts,
     Freeze,
-    InventoryFacts,
     Local,
     Mode,
     Moment,
-    PlanFacts,
     PlannerFacts,
     PolicyInput,
-    PreviewFacts,
     RecoveryFacts,
     RequesterFacts,
     RunFacts,
-    Summary,
     TicketFacts,
-    WaveFacts,
     WindowFacts,
     sealed,
 )
+from orchestrator.pure.policy_summary import (
+    inventory_facts,
+    plan_facts,
+    preview_facts,
+    size_of,
+    summary_facts,
+    touched,
+)
+from orchestrator.pure.run import opened
+from orchestrator.pure.state import shape_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
     from datetime import tzinfo
 
     from actors.spec import ActorSpec
-    from orchestrator.pure.model import Approval, Catalog, Inventory, InventoryObject, Window
-    from orchestrator.pure.policy_input import StepClass
+    from orchestrator.pure.model import (
+        Approval,
+        Catalog,
+        Inventory,
+        Ticket,
+        Window,
+    )
     from orchestrator.pure.state import Run
 
-__all__ = ["Other", "Surroundings", "policy_input"]
+__all__ = ["Other", "Surroundings", "as_if_all", "policy_input"]
 
 SAMPLE: Final = 5
 WEEKDAYS: Final = (
@@ -122,18 +133,42 @@ def policy_input(run: Run, asked: str, now_ms: int, around: Surroundings) -> Pol
         ),
         approvals=tuple(_approval(run, approval, around) for approval in run.approvals),
         environment=EnvironmentFacts(
-            name=plan.environment, objects=_size(around.inventory, plan.environment)
+            name=plan.environment, objects=size_of(around.inventory, plan.environment)
         ),
-        inventory=_inventory(run, around, objects),
+        inventory=inventory_facts(run, around.inventory, around.inventory_digest, objects),
         catalog=CatalogFacts(digest=plan.catalog_digest, actors=_actors(run, around.catalog)),
-        plan=_plan(run, classes),
-        summary=_summary(run, classes, around),
-        preview=_preview(run),
+        plan=plan_facts(run, classes),
+        summary=summary_facts(run, classes, around.inventory),
+        preview=preview_facts(run),
         conflicts=_conflicts(around.others),
         recovery=_recovery(run),
         calendar=Calendar(freezes=around.freezes),
     )
     return sealed(value)
+
+
+def as_if_all(ticket: Ticket, by: str, now_ms: int, catalog: Catalog, inventory_digest: str) -> Run:
+    """Make a run whose plan has one step for each actor, without values and targets."""
+    steps = tuple(
+        PlanStep(id=f"s{number}", actor=name) for number, name in enumerate(sorted(catalog.actors))
+    )
+    about = digest(ticket.model_dump(mode="json"))
+    plan = Plan(
+        ticket_digest=about,
+        environment=ticket.environment,
+        catalog_digest=catalog.digest,
+        inventory_digest=inventory_digest,
+        actors=catalog.actors,
+        steps=steps,
+        window=ticket.window,
+        on_window_close="hold",
+        max_parallel=1,
+        timing=Timing(forward_s=0, rollback_s=0),
+    )
+    event = Opened(at_ms=now_ms, ticket=ticket, ticket_digest=about, by=by)
+    return opened("none", event)._replace(
+        plan=plan, plan_digest=plan.digest(), shape=shape_of(plan)
+    )
 
 
 def _mode(run: Run, asked: str) -> Mode:
@@ -182,10 +217,6 @@ def _approval(run: Run, approval: Approval, around: Surroundings) -> ApprovalFac
     )
 
 
-def _size(inventory: Inventory, environment: str) -> int:
-    return sum(thing.environment == environment for thing in inventory.objects)
-
-
 def _actors(run: Run, catalog: Catalog) -> dict[str, ActorFacts]:
     return {
         name: _actor(pinned.spec, pinned.digest, catalog.evidence.get(name))
@@ -212,151 +243,6 @@ def _actor(spec: ActorSpec, pinned: str, tested: str | None) -> ActorFacts:
     )
 
 
-def _inventory(
-    run: Run, around: Surroundings, objects: Mapping[str, InventoryObject]
-) -> InventoryFacts:
-    touched, disturbed = _touched(run)
-    groups: dict[str, list[int]] = {}
-    domains: dict[str, dict[str, list[int]]] = {}
-    for name in sorted(touched):
-        thing = objects.get(name)
-        for group in thing.groups if thing else ():
-            groups.setdefault(group, [0, 0, 0])
-        for label, value in thing.labels.items() if thing else ():
-            domains.setdefault(label, {}).setdefault(value, [0, 0, 0])
-    for thing in around.inventory.objects:
-        counts = [groups[group] for group in thing.groups if group in groups]
-        counts += [
-            domains[label][value]
-            for label, value in thing.labels.items()
-            if value in domains.get(label, ())
-        ]
-        for count in counts:
-            count[0] += 1
-            count[1] += thing.name in touched
-            count[2] += thing.name in disturbed
-    return InventoryFacts(
-        digest=around.inventory_digest,
-        objects=len(around.inventory.objects),
-        groups={name: _domain(count) for name, count in groups.items()},
-        domains={
-            label: {value: _domain(count) for value, count in values.items()}
-            for label, values in domains.items()
-        },
-        budgets={budget.label: budget.maximum for budget in around.inventory.budgets},
-    )
-
-
-def _domain(count: list[int]) -> Domain:
-    return Domain(size=count[0], targets=count[1], disturbed=count[2])
-
-
-def _touched(run: Run) -> tuple[frozenset[str], frozenset[str]]:
-    """Name the targets, and those that do not serve while a step acts."""
-    touched: set[str] = set()
-    disturbed: set[str] = set()
-    for step, spec in zip(run.shaped.steps, run.shaped.specs, strict=True):
-        touched.update(step.targets)
-        if spec is not None and spec.disturbs:
-            disturbed.update(step.targets)
-    return frozenset(touched), frozenset(disturbed)
-
-
-def _plan(run: Run, classes: tuple[StepClass, ...]) -> PlanFacts:
-    plan = run.planned
-    abort_ms = plan.timing.last_safe_abort_ms
-    return PlanFacts(
-        digest=run.plan_digest,
-        environment=plan.environment,
-        max_parallel=plan.max_parallel,
-        on_window_close=plan.on_window_close,
-        forward_s=plan.timing.forward_s,
-        rollback_s=plan.timing.rollback_s,
-        last_safe_abort_s=None if abort_ms is None else abort_ms // 1000,
-        waves=_waves(run),
-        classes=classes,
-    )
-
-
-def _waves(run: Run) -> dict[str, WaveFacts]:
-    shape = run.shaped
-    facts = {}
-    for wave in run.planned.waves:
-        widths = [
-            len({name for index in part for name in shape.steps[index].targets})
-            for part in shape.slices[wave.id]
-        ]
-        facts[wave.id] = WaveFacts(
-            slices=wave.slices, stop_after=wave.stop_after, widest=max(widths), first=widths[0]
-        )
-    return facts
-
-
-def _summary(run: Run, classes: tuple[StepClass, ...], around: Surroundings) -> Summary:
-    def count(chosen: Callable[[StepClass], bool]) -> int:
-        return sum(one.count for one in classes if chosen(one))
-
-    shape, plan = run.shaped, run.planned
-    changed = _changed(run)
-    size = _size(around.inventory, plan.environment)
-    gates = count(lambda one: one.gate != "none")
-    return Summary(
-        steps=len(shape.steps),
-        acts=len(shape.steps) - gates,
-        gates=gates,
-        reads=count(lambda one: one.effect == "read"),
-        changes=count(lambda one: one.effect == "change"),
-        destroys=count(lambda one: one.effect == "destroy"),
-        targets=len(_touched(run)[0]),
-        changed_targets=len(changed),
-        changed_percent=min(100, -(-100 * len(changed) // size)) if size else 100,
-        undo_partial=count(lambda one: one.undo == "partial" and _acts(one)),
-        undo_none=count(lambda one: one.undo == "none" and _acts(one)),
-        points_of_no_return=count(lambda one: one.point_of_no_return),
-        at_once=_at_once(classes, plan.max_parallel),
-        longest_path=max(levels(shape.before, range(len(shape.steps))), default=0),
-    )
-
-
-def _changed(run: Run) -> frozenset[str]:
-    pairs = zip(run.shaped.steps, run.shaped.specs, strict=True)
-    changing = (step for step, spec in pairs if spec is not None and spec.effect != "read")
-    return frozenset(name for step in changing for name in step.targets)
-
-
-def _acts(one: StepClass) -> bool:
-    return one.effect in ("change", "destroy")
-
-
-def _at_once(classes: Iterable[StepClass], max_parallel: int) -> int:
-    """Add up the widest disturbing steps that may act at one time: never less than the truth."""
-    left, total = max_parallel, 0
-    for one in sorted((c for c in classes if c.disturbs), key=lambda one: -one.widest):
-        taken = min(left, one.count)
-        total, left = total + taken * one.widest, left - taken
-    return total
-
-
-def _preview(run: Run) -> PreviewFacts:
-    counts = {"predicted": 0, "partial": 0, "none": 0}
-    covered = changing = 0
-    results = run.preview.results if run.preview is not None else {}
-    for index, spec in enumerate(run.shaped.specs):
-        result = results.get(index)
-        if result is not None:
-            counts[result.grade] += 1
-        if spec is not None and spec.effect != "read":
-            changing += 1
-            covered += result is not None and result.grade != "none"
-    return PreviewFacts(
-        done=run.preview is not None and run.preview.left == 0,
-        predicted=counts["predicted"],
-        partial=counts["partial"],
-        none=counts["none"],
-        coverage_percent=100 * covered // changing if changing else 100,
-    )
-
-
 def _conflicts(others: Iterable[Other]) -> tuple[ConflictFacts, ...]:
     found: dict[tuple[str, Literal["held", "wanted"]], set[str]] = {}
     for other in others:
@@ -376,7 +262,7 @@ def _recovery(run: Run) -> RecoveryFacts | None:
     if not run.revision:
         return None
     before = run.bound or frozenset()
-    outside = sorted(_touched(run)[0] - before)
+    outside = sorted(touched(run)[0] - before)
     return RecoveryFacts(
         targets_before=len(before),
         targets_outside=len(outside),

@@ -14,7 +14,16 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-__all__ = ["Token", "Trouble", "outside", "package_of", "tokens", "troubles", "undefined_paths"]
+__all__ = [
+    "OUTSIDE",
+    "Token",
+    "Trouble",
+    "outside",
+    "package_of",
+    "tokens",
+    "troubles",
+    "undefined_paths",
+]
 
 _ALLOWED: Final = """
     abs array.concat array.reverse array.slice base64.encode bits.and ceil concat contains count
@@ -220,8 +229,13 @@ def _word_troubles(cut: Sequence[Token], place: int) -> Iterator[Trouble]:
 def _call_troubles(cut: Sequence[Token], own: frozenset[str]) -> Iterator[Trouble]:
     for place, name in _names(cut):
         after = _dotted(cut, place)[1]
-        if _text(cut, after) != "(" or not cut[after].tight or name in KEYWORDS:
+        if _text(cut, after) != "(" or not cut[after].tight or name in KEYWORDS - ALLOWED:
             continue
+        if name in ALLOWED and _text(cut, place - 1) == "not":
+            yield Trouble(
+                cut[place].line,
+                f"`not {name}(...)` of something undefined differs: name the value first",
+            )
         if name not in ALLOWED and name not in own and not name.startswith("data.interlock."):
             yield Trouble(cut[place].line, f"{name}() does not give one answer in all engines")
 
@@ -261,7 +275,8 @@ def _below(root: dict[str, Any], schema: dict[str, Any], part: str) -> Iterator[
     for one in _unfolded(root, schema):
         if part in one.get("properties", {}):
             yield one["properties"][part]
-        elif isinstance(one.get("additionalProperties"), dict):
+        yield from one.get("patternProperties", {}).values()
+        if isinstance(one.get("additionalProperties"), dict):
             yield one["additionalProperties"]
 
 

@@ -8,6 +8,7 @@
 #   - input: schema.input
 # custom:
 #   severity: high
+#   narrows: true
 #   findings:
 #     unset:
 #       level: hard

@@ -7,6 +7,7 @@
 #   - input: schema.input
 # custom:
 #   severity: high
+#   narrows: true
 #   findings:
 #     stale:
 #       level: hard
