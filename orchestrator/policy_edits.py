@@ -39,6 +39,7 @@ MOST_TRIES: Final = 80
 MOST_FREEZES: Final = 4
 SLACK_S: Final = 600
 MINUTE_MS: Final = 60_000
+TIMES: Final = ("freeze", "change_window", "window")
 
 Key = tuple[str, str | None]
 
@@ -91,14 +92,20 @@ def mended(run: Run, grounds: Grounds) -> Mended:
     text = _text_of(run)
     edits: list[Edited] = []
     hopeless: list[Denial] = []
-    while text is not None and (open_ := [d for d in denials if d not in hopeless]):
-        found = trying.mend(text, plan, denials, open_[0])
+    while text is not None and (first := _next(denials, hopeless)):
+        found = trying.mend(text, plan, denials, first)
         if found is None:
-            hopeless.append(open_[0])
+            hopeless.append(first)
             continue
         says, text, plan, denials = found
-        edits.append(Edited(_name(open_[0]), says))
+        edits.append(Edited(_name(first), says))
     return Mended(tuple(edits), tuple(denials), trying.tries)
+
+
+def _next(denials: Sequence[Denial], hopeless: Sequence[Denial]) -> Denial | None:
+    """Choose what to mend next: when it may be is looked at last, how long it takes being known."""
+    left = sorted((d for d in denials if d not in hopeless), key=lambda d: d.rule in TIMES)
+    return next(iter(left), None)
 
 
 @dataclass(slots=True)

@@ -33,6 +33,7 @@ __all__ = [
 
 UNBOUND: Final = 10_000
 NAMED: Final = 8
+BADLY: Final = ("rolled_back", "held", "diagnosing", "taken_over")
 SARIF: Final = {"hard": "error", "soft": "error", "advisory": "warning", "shadow": "note"}
 
 
@@ -201,9 +202,10 @@ def _add_reason(page: Page, denial: Denial, weights: Weights, place: str, style:
         page.field("level", f"{denial.level or level}, from {source}")
     if denial.waiver:
         page.field("waived", f"by {denial.waiver}")
-    if card is not None and denial.finding in card.findings:
-        page.field("satisfy", card.findings[denial.finding].satisfy)
-    if denial.edit:
+    declared = card.findings.get(denial.finding or "") if card else None
+    if declared is not None:
+        page.field("satisfy", declared.satisfy)
+    if denial.edit and (declared is None or denial.edit != declared.satisfy):
         page.field("edit", denial.edit, "cyan")
 
 
@@ -286,9 +288,9 @@ def past_text(verdicts: Sequence[Verdicts], what: str, *, color: bool) -> str:
         for reason in one.reasons:
             page.line(reason, indent=4)
     stopped = [v for v in verdicts if v.after == "deny" != v.before]
-    failed = sum(v.ended != "succeeded" for v in stopped)
+    failed = sum(v.ended in BADLY for v in stopped)
     says = f"{what} would have stopped {len(stopped)} of {count(len(verdicts), 'past change')}"
-    page.line(Span(f"{says}; {failed} of these did not succeed anyway", "bold"))
+    page.line(Span(f"{says}; {failed} of these went back or are held", "bold"))
     unsure = sum(not one.exact for one in verdicts)
     if unsure:
         words = f"{count(unsure, 'change')} judged with today's inventory: the one of then is gone"
