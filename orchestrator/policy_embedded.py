@@ -82,6 +82,11 @@ class Embedded:
             )
         return told["answer"]
 
+    @property
+    def child_pid(self) -> int | None:
+        """Name the child's process, while there is one."""
+        return self._child.pid if self._child else None
+
     def close(self) -> None:
         """End the child."""
         child, self._child, self._loaded = self._child, None, None
