@@ -104,8 +104,14 @@ class OpaBinary:
             (folder / path).write_text(json.dumps(value), encoding="utf-8")
 
     def _check(self, folder: Path) -> None:
-        told = json.loads(self._run("capabilities", "--current"))
-        told["builtins"] = [b for b in told["builtins"] if b["name"] not in OUTSIDE]
+        try:
+            told = json.loads(self._run("capabilities", "--current"))
+            told["builtins"] = [b for b in told["builtins"] if b["name"] not in OUTSIDE]
+        except (ValueError, TypeError, KeyError):
+            raise Unavailable(
+                f"{self.program}: does not speak as Open Policy Agent does",
+                next_step="name the right program in policy: program, or put it first on PATH",
+            ) from None
         (folder / "capabilities.json").write_text(json.dumps(told), encoding="utf-8")
         arguments = ("--capabilities", "capabilities.json", "--schema", "schema", "--bundle")
         self._run("check", "--strict", *arguments, "bundle", folder=folder)

@@ -60,7 +60,11 @@ class _UnixConnection(HTTPConnection):
         connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         timeout = self.timeout
         connection.settimeout(timeout if isinstance(timeout, (int, float)) else None)
-        connection.connect(self.path)
+        try:
+            connection.connect(self.path)
+        except OSError:
+            connection.close()
+            raise
         return connection
 
 
@@ -151,7 +155,7 @@ class OpaServer:
             for bundle in (bundles if isinstance(bundles, dict) else {}).values()
             if isinstance(bundle, dict)
         ]
-        if served != [self._revision]:
+        if self._revision not in served:
             raise self._bad(
                 f"it serves the rules {', '.join(served) or 'of no bundle'}, not {self._revision}",
                 f"serve the bundle: opa build -b policies --revision {self._revision}",
