@@ -10,13 +10,15 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
+from pathlib import Path  # noqa: TC003 - typer reads the annotations when it runs
 from typing import Annotated, Final, NoReturn
 
 import typer
 
-from orchestrator.errors import InterlockError
-from orchestrator.view import View, close_streams, ended, open_streams
+from orchestrator.cli_actors import actors_app
+from orchestrator.cli_options import As, AsJson, Reason, RunName, Wait, Where, runs_named, view
+from orchestrator.cli_policy import policy_app
+from orchestrator.view import close_streams, ended, open_streams
 
 __all__ = ["answered", "app", "main"]
 
@@ -31,38 +33,12 @@ app = typer.Typer(
     epilog="Exit codes: 0 succeeded, 1 bug, 2 invalid input, 3 rejected or declined, 4 waiting, "
     "5 rolled back or cancelled, 6 held for a person, 7 unavailable or busy, 8 does not verify.",
 )
-actors_app = typer.Typer(help="The actors of this workspace.", no_args_is_help=True)
 audit_app = typer.Typer(help="The record, and its proof.", no_args_is_help=True)
 identity_app = typer.Typer(help="Keys to sign approvals with.", no_args_is_help=True)
 app.add_typer(actors_app, name="actors", rich_help_panel="Workspace")
+app.add_typer(policy_app, name="policy", rich_help_panel="Workspace")
 app.add_typer(audit_app, name="audit", rich_help_panel="Look")
 app.add_typer(identity_app, name="identity", rich_help_panel="Workspace")
-
-
-def _runs(incomplete: str) -> list[str]:
-    """Complete the names of runs."""
-    from orchestrator.light import rows
-
-    try:
-        return [row.run for row in rows(None) if row.run.startswith(incomplete)]
-    except InterlockError:
-        return []
-
-
-RunName = Annotated[
-    str,
-    typer.Argument(
-        metavar="RUN", autocompletion=_runs, help="A run, or a ticket for its newest run."
-    ),
-]
-Where = Annotated[
-    Path | None,
-    typer.Option("--workspace", "-w", envvar="INTERLOCK_WORKSPACE", help="The workspace's folder."),
-]
-AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of text.")]
-As = Annotated[str | None, typer.Option("--as", help="Your name, if not your login name.")]
-Reason = Annotated[str, typer.Option("--reason", "-r", help="Why, for the record.")]
-Wait = Annotated[bool, typer.Option("--wait", help="Stay until the window opens or a hold ends.")]
 
 
 def main() -> NoReturn:
@@ -76,10 +52,6 @@ def main() -> NoReturn:
 def answered() -> int:
     """Run the command line within this process, and return its exit code."""
     return ended(lambda: app(prog_name="interlock", standalone_mode=False), typer.Abort)
-
-
-def _view(as_json: bool) -> View:
-    return View.here(as_json=as_json)
 
 
 # --- a ticket's life ------------------------------------------------------------------------------
@@ -97,7 +69,7 @@ def plan(
     """Turn a ticket into a plan: drafted, compiled, vetted; nothing is touched."""
     from orchestrator import verbs
 
-    raise typer.Exit(verbs.plan(_view(as_json), workspace, ticket, draft))
+    raise typer.Exit(verbs.plan(view(as_json), workspace, ticket, draft))
 
 
 @app.command(rich_help_panel="Change")
@@ -111,7 +83,7 @@ def answer(
     """Answer the planner's question."""
     from orchestrator import verbs
 
-    raise typer.Exit(verbs.answer(_view(as_json), workspace, run, text, draft))
+    raise typer.Exit(verbs.answer(view(as_json), workspace, run, text, draft))
 
 
 @app.command("dry-run", rich_help_panel="Change")
@@ -119,7 +91,7 @@ def dry_run(run: RunName, workspace: Where = None, as_json: AsJson = False) -> N
     """Check every step against the real targets; nothing is written."""
     from orchestrator import verbs
 
-    raise typer.Exit(verbs.dry_run(_view(as_json), workspace, run))
+    raise typer.Exit(verbs.dry_run(view(as_json), workspace, run))
 
 
 @app.command(rich_help_panel="Change")
@@ -141,10 +113,10 @@ def approve(  # noqa: PLR0917 - typer calls it by name
 
     if earlier is not None:
         alone = not any((role, digest, answer, key, agent, name))
-        raise typer.Exit(verbs.carry_over(_view(as_json), workspace, run, earlier, alone=alone))
+        raise typer.Exit(verbs.carry_over(view(as_json), workspace, run, earlier, alone=alone))
     read = verbs.Read(digest, answer)
     pen = Pen(key, agent)
-    raise typer.Exit(verbs.approve(_view(as_json), workspace, run, role, read, name, pen))
+    raise typer.Exit(verbs.approve(view(as_json), workspace, run, role, read, name, pen))
 
 
 @app.command(rich_help_panel="Change")
@@ -154,7 +126,7 @@ def reject(
     """Say no to a plan."""
     from orchestrator import verbs
 
-    raise typer.Exit(verbs.reject(_view(as_json), workspace, run, reason, name))
+    raise typer.Exit(verbs.reject(view(as_json), workspace, run, reason, name))
 
 
 @app.command("run", rich_help_panel="Change")
@@ -164,7 +136,7 @@ def run_(
     """Act. ^C stops safely: what is under way settles, nothing new begins; twice stops the acts."""
     from orchestrator import verbs
 
-    raise typer.Exit(verbs.start(_view(as_json), workspace, run, wait=wait))
+    raise typer.Exit(verbs.start(view(as_json), workspace, run, wait=wait))
 
 
 @app.command(rich_help_panel="Change")
@@ -174,7 +146,7 @@ def resume(
     """Go on: after a crash, a pause, a stop, or when something that was waited for has come."""
     from orchestrator import verbs
 
-    raise typer.Exit(verbs.resume(_view(as_json), workspace, run, wait=wait))
+    raise typer.Exit(verbs.resume(view(as_json), workspace, run, wait=wait))
 
 
 @app.command(rich_help_panel="Change")
@@ -188,7 +160,7 @@ def confirm(
     """Answer a gate with the number or the name that it asks for."""
     from orchestrator import verbs
 
-    raise typer.Exit(verbs.told(_view(as_json), workspace, run, "confirm", f"{step}={value}"))
+    raise typer.Exit(verbs.told(view(as_json), workspace, run, "confirm", f"{step}={value}"))
 
 
 @app.command(rich_help_panel="Change")
@@ -196,7 +168,7 @@ def pause(run: RunName, workspace: Where = None, as_json: AsJson = False) -> Non
     """Begin nothing new for now; what is under way settles. `resume` ends it."""
     from orchestrator import verbs
 
-    raise typer.Exit(verbs.told(_view(as_json), workspace, run, "pause", ""))
+    raise typer.Exit(verbs.told(view(as_json), workspace, run, "pause", ""))
 
 
 @app.command(rich_help_panel="Change")
@@ -206,7 +178,7 @@ def cancel(
     """Call the change off; what was touched is undone."""
     from orchestrator import verbs
 
-    raise typer.Exit(verbs.told(_view(as_json), workspace, run, "cancel", reason))
+    raise typer.Exit(verbs.told(view(as_json), workspace, run, "cancel", reason))
 
 
 @app.command(rich_help_panel="Change")
@@ -216,7 +188,7 @@ def rollback(
     """Undo what a run has changed, also after it succeeded."""
     from orchestrator import verbs
 
-    raise typer.Exit(verbs.told(_view(as_json), workspace, run, "rollback", reason))
+    raise typer.Exit(verbs.told(view(as_json), workspace, run, "rollback", reason))
 
 
 @app.command(rich_help_panel="Change")
@@ -232,7 +204,7 @@ def recover(
     """Answer an incident with one of the remedies that are offered; without one, list them."""
     from orchestrator import verbs
 
-    raise typer.Exit(verbs.recover(_view(as_json), workspace, run, remedy, reason))
+    raise typer.Exit(verbs.recover(view(as_json), workspace, run, remedy, reason))
 
 
 # --- looking --------------------------------------------------------------------------------------
@@ -248,13 +220,13 @@ def show(
     """Show a run: its plan, risks first, and everything that happened to it."""
     from orchestrator import looking
 
-    raise typer.Exit(looking.show(_view(as_json), workspace, run, graph=graph))
+    raise typer.Exit(looking.show(view(as_json), workspace, run, graph=graph))
 
 
 @app.command(rich_help_panel="Look")
 def status(
     run: Annotated[
-        str | None, typer.Argument(metavar="[RUN]", autocompletion=_runs, help="One run only.")
+        str | None, typer.Argument(metavar="[RUN]", autocompletion=runs_named, help="One run only.")
     ] = None,
     workspace: Where = None,
     as_json: AsJson = False,
@@ -262,7 +234,7 @@ def status(
     """Say what is happening, and what each run that has not ended is waiting for."""
     from orchestrator import light
 
-    light.status(_view(as_json), workspace, run)
+    light.status(view(as_json), workspace, run)
 
 
 @app.command("list", rich_help_panel="Look")
@@ -274,7 +246,7 @@ def list_(
     """List runs, the newest first."""
     from orchestrator import light
 
-    light.list_runs(_view(as_json), workspace, number)
+    light.list_runs(view(as_json), workspace, number)
 
 
 @app.command(rich_help_panel="Look")
@@ -282,7 +254,7 @@ def watch(run: RunName, workspace: Where = None, as_json: AsJson = False) -> Non
     """Follow a run that is driven in another terminal."""
     from orchestrator import looking
 
-    raise typer.Exit(looking.watch(_view(as_json), workspace, run))
+    raise typer.Exit(looking.watch(view(as_json), workspace, run))
 
 
 @app.command(rich_help_panel="Look")
@@ -290,7 +262,7 @@ def diff(one: RunName, other: RunName, workspace: Where = None, as_json: AsJson 
     """Say what changed between the plans of two runs."""
     from orchestrator import looking
 
-    raise typer.Exit(looking.diff(_view(as_json), workspace, one, other))
+    raise typer.Exit(looking.diff(view(as_json), workspace, one, other))
 
 
 @audit_app.command("verify")
@@ -305,7 +277,7 @@ def audit_verify(
     """Check the hash chain of a run or of an exported file."""
     from orchestrator import auditing
 
-    raise typer.Exit(auditing.verify(_view(as_json), workspace, what, anchor or []))
+    raise typer.Exit(auditing.verify(view(as_json), workspace, what, anchor or []))
 
 
 @audit_app.command("replay")
@@ -313,7 +285,7 @@ def audit_replay(run: RunName, workspace: Where = None, as_json: AsJson = False)
     """Fold a run again from its first event, and show each one."""
     from orchestrator import auditing
 
-    raise typer.Exit(auditing.replay(_view(as_json), workspace, run))
+    raise typer.Exit(auditing.replay(view(as_json), workspace, run))
 
 
 @audit_app.command("export")
@@ -326,46 +298,10 @@ def audit_export(
     """Write a run's record to a file that anybody can verify without Interlock's ledger."""
     from orchestrator import auditing
 
-    raise typer.Exit(auditing.export(_view(as_json), workspace, run, file))
+    raise typer.Exit(auditing.export(view(as_json), workspace, run, file))
 
 
 # --- the workspace --------------------------------------------------------------------------------
-
-
-@actors_app.command("list")
-def actors_list(workspace: Where = None, as_json: AsJson = False) -> None:
-    """List the actors that a plan may choose from."""
-    from orchestrator import content
-
-    raise typer.Exit(content.actors_list(_view(as_json), workspace))
-
-
-@actors_app.command("show")
-def actors_show(name: str, workspace: Where = None, as_json: AsJson = False) -> None:
-    """Show what an actor says of itself."""
-    from orchestrator import content
-
-    raise typer.Exit(content.actors_show(_view(as_json), workspace, name))
-
-
-@actors_app.command("check")
-def actors_check(workspace: Where = None, as_json: AsJson = False) -> None:
-    """Read every actor's folder and list what is wrong, with file and line."""
-    from orchestrator import content
-
-    raise typer.Exit(content.actors_check(_view(as_json), workspace))
-
-
-@actors_app.command("test")
-def actors_test(
-    name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="One actor only.")] = None,
-    workspace: Where = None,
-    as_json: AsJson = False,
-) -> None:
-    """Try actors on their own cases; what passed is recorded as their evidence."""
-    from orchestrator import content
-
-    raise typer.Exit(content.actors_test(_view(as_json), workspace, name))
 
 
 @app.command(rich_help_panel="Workspace")
@@ -376,7 +312,7 @@ def init(
     """Lay down a fresh workspace; nothing that exists is overwritten."""
     from orchestrator import content
 
-    raise typer.Exit(content.init_workspace(_view(as_json), directory))
+    raise typer.Exit(content.init_workspace(view(as_json), directory))
 
 
 @identity_app.command("init")
@@ -384,7 +320,7 @@ def identity_init(name: As = None, workspace: Where = None, as_json: AsJson = Fa
     """Make a key for trying out, without a passphrase, and let it sign in this workspace."""
     from orchestrator import consenting
 
-    raise typer.Exit(consenting.make_identity(_view(as_json), workspace, name))
+    raise typer.Exit(consenting.make_identity(view(as_json), workspace, name))
 
 
 @app.command(rich_help_panel="Workspace")
@@ -392,7 +328,7 @@ def doctor(workspace: Where = None, as_json: AsJson = False) -> None:
     """Look for what is missing or unsafe on this machine and in this workspace."""
     from orchestrator import content
 
-    raise typer.Exit(content.doctor(_view(as_json), workspace))
+    raise typer.Exit(content.doctor(view(as_json), workspace))
 
 
 if __name__ == "__main__":

@@ -17,6 +17,8 @@ from orchestrator import show
 from orchestrator.approvals import read_trust
 from orchestrator.errors import InterlockError, InvalidInput
 from orchestrator.ledger import Ledger
+from orchestrator.policy_bundle import read_bundle
+from orchestrator.policy_engines import engine_name
 from orchestrator.show_text import clean
 from orchestrator.workspace import open_workspace
 from orchestrator.workspace_files import LEDGER, find_workspace, init
@@ -154,6 +156,7 @@ def _about(workspace: Workspace) -> list[tuple[str, str]]:
     return [
         _checked("actors", lambda: f"{len(workspace.catalog()[0].actors)} actors"),
         _checked("inventory", lambda: f"{len(workspace.inventory().objects)} objects"),
+        _checked("policy", lambda: _policy(workspace)),
         _checked("consent", lambda: _consent(workspace)),
         _checked("ledger", lambda: _ledger(workspace)),
         *(("warning", text) for text in workspace.warnings()),
@@ -167,6 +170,14 @@ def _consent(workspace: Workspace) -> str:
     local = sum(signer.local for signer in trust.signers)
     listed = "a list of revoked keys" if trust.revoked is not None else "no list of revoked keys"
     return f"{len(trust.signers)} keys may sign, {local} of them for trying out; {listed}"
+
+
+def _policy(workspace: Workspace) -> str:
+    engine = engine_name(workspace.settings.policy)
+    if workspace.settings.policy.engine == "builtin":
+        return f"{engine}: interlock.yaml alone; no rules are asked"
+    bundle = read_bundle(workspace.policies)
+    return f"{engine}; {len(bundle.rules)} rules, digest {bundle.digest}"
 
 
 def _ledger(workspace: Workspace) -> str:

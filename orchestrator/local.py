@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from actors.spec import Brief, Target
@@ -11,7 +11,7 @@ from orchestrator.act_secrets import names_in, variables_in
 from orchestrator.approvals import local_identities, read_trust, standing
 from orchestrator.errors import Conflict, Corrupted, Unavailable
 from orchestrator.planner import propose
-from orchestrator.policy import vet
+from orchestrator.policy import Around, vet, withheld
 from orchestrator.pure.carrying import problem_with_carried, taken_from
 from orchestrator.pure.commands import Diagnose, Propose, Vet
 from orchestrator.pure.consent import Purpose
@@ -24,17 +24,18 @@ from orchestrator.supervise import ChildActs
 from orchestrator.workspace import inventory_digest
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
     from pathlib import Path
 
     from orchestrator.pure.commands import Act
     from orchestrator.pure.events import Event
     from orchestrator.pure.model import Catalog, Decision, Inventory
+    from orchestrator.pure.policy_facts import Other
     from orchestrator.pure.state import Run
     from orchestrator.pure.warrant import EarlierStep
     from orchestrator.workspace import Workspace
 
-__all__ = ["Content", "Local", "read_content"]
+__all__ = ["Content", "Local", "around", "read_content"]
 
 MAX_WARNING: Final = 500
 
@@ -53,6 +54,29 @@ def read_content(workspace: Workspace) -> Content:
     return Content(catalog, folders, workspace.inventory())
 
 
+def no_others(_: Run) -> tuple[Other, ...]:
+    """Know of no other run: where there is no ledger."""
+    return ()
+
+
+def around(
+    workspace: Workspace,
+    content: Content,
+    environ: Mapping[str, str],
+    others: Callable[[], Iterable[Other]] = tuple,
+) -> Around:
+    """Say what policy may know of a workspace."""
+    return Around(
+        policies=workspace.policies,
+        state=workspace.state,
+        environ=environ,
+        catalog=content.catalog,
+        inventory=content.inventory,
+        inventory_digest=inventory_digest(content.inventory),
+        others=others,
+    )
+
+
 @dataclass(slots=True)
 class Local:
     """Everything outside the machine, on this computer."""
@@ -65,6 +89,8 @@ class Local:
     run_id: str
     content: Content | None = None
     """What was read of the workspace: read once, so that a driver judges by one state of it."""
+    others: Callable[[Run], Iterable[Other]] = no_others
+    """What other live runs hold or want of the same things."""
     acts: ChildActs = field(init=False)
     _warrants: tuple[str, Warrants] | None = None
     _carried: tuple[str, Warrants, dict[str, str]] | None = None
@@ -107,7 +133,7 @@ class Local:
         rules = settings.environments.get(environment)
         signed = any(approval.method == "sshsig" for approval in run.approvals)
         if not signed and not (rules and rules.require_signatures):
-            return vet(run, mode, now_ms, settings)
+            return vet(run, mode, now_ms, settings, self._around(run))
         trust = read_trust(self.workspace.root, settings)
         purpose = Purpose(
             run=run.id,
@@ -120,14 +146,23 @@ class Local:
         if unlike is None:
             purpose = purpose._replace(earlier=taken_from(run))
         good, problems = standing(run.approvals, trust, purpose)
-        decision = vet(run._replace(approvals=good), mode, now_ms, settings)
+        run = run._replace(approvals=good)
+        decision = vet(run, mode, now_ms, settings, self._around(run))
         said = (*((unlike,) if unlike else ()), *problems, *local_identities(good, trust))
         warnings = tuple(Denial(rule="consent", message=words[:MAX_WARNING]) for words in said)
         return decision.model_copy(update={"warnings": (*decision.warnings, *warnings)})
 
+    def _around(self, run: Run) -> Around:
+        return around(self.workspace, self._read(), self.environ, lambda: self.others(run))
+
     def _propose(self, run: Run, now_ms: int) -> Event:
         catalog, _, inventory = self._read()
-        limits = self.workspace.limits()
+        settings = self.workspace.settings
+        here = around(self.workspace, self._read(), self.environ)
+        limits = replace(
+            self.workspace.limits(),
+            withheld=withheld(run.ticket, run.by, now_ms, settings, here),
+        )
         return propose(run, now_ms, catalog=catalog, inventory=inventory, limits=limits)
 
     def _check_pins(self, run: Run) -> None:

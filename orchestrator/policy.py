@@ -1,114 +1,220 @@
-"""Party 2, the built-in engine: what `interlock.yaml` demands, and who must still consent.
+"""Party 2: vets a plan by the rules of the workspace, on a floor that no rule can lower.
 
-1. Silence is a denial: an environment without rules, a role that nobody holds, an engine we do not
-   have.
-2. An approval counts once, for one person, while it lasts; the requester and whoever opened the run
-   never count.
+1. The floor is `interlock.yaml` (`policy_floor`); rules in Rego can only demand more.
+2. An engine that is silent, late, strange or broken is `Unavailable`: nothing is decided, nothing
+   runs.
 3. Approvals come here only when their signatures verify: `approvals` looked at them before.
 4. The whole plan is judged, and judged again, with a fresh clock, before anything begins.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+import contextlib
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from orchestrator.errors import Unavailable
+from orchestrator.errors import InvalidInput, Unavailable
+from orchestrator.policy_bundle import read_bundle
+from orchestrator.policy_calendar import freezes
+from orchestrator.policy_embedded import refuse_unportable
+from orchestrator.policy_engines import input_schema, judge, opened
+from orchestrator.policy_files import read_weights
+from orchestrator.policy_floor import floor, missing
+from orchestrator.policy_proof import refuse_unproved
 from orchestrator.pure.canonical import digest
-from orchestrator.pure.consent import missing_approvals
-from orchestrator.pure.model import Decision, Denial, MissingApproval, Obligations
+from orchestrator.pure.levels import weigh
+from orchestrator.pure.model import Decision, Denial, Obligations
+from orchestrator.pure.policy_answer import Floor, Verdict
+from orchestrator.pure.policy_facts import Surroundings, as_if_all, policy_input
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from datetime import tzinfo
+    from pathlib import Path
 
+    from orchestrator.policy_bundle import Bundle
+    from orchestrator.pure.levels import Weights
+    from orchestrator.pure.model import Catalog, Inventory, MissingApproval, Ticket
+    from orchestrator.pure.policy_facts import Other
+    from orchestrator.pure.policy_input import Freeze
     from orchestrator.pure.state import Run
-    from orchestrator.settings import EnvironmentRules, Settings
+    from orchestrator.settings import Settings
 
-__all__ = ["vet"]
+__all__ = ["Around", "JudgeOne", "judging", "vet", "withheld"]
 
-ENGINE: Final = "builtin 1"
+BUILTIN: Final = "builtin 1"
+NO_FLOOR: Final = Floor((), (), Obligations())
 
 
-def vet(run: Run, mode: str, now_ms: int, settings: Settings) -> Decision:
-    """Judge the run's plan as it stands now."""
-    if settings.policy.engine != "builtin":
-        raise Unavailable(
-            f"the policy engine '{settings.policy.engine}' is not part of this version",
-            next_step="set policy: engine: builtin in interlock.yaml; until then nothing is vetted",
-        )
-    plan = run.planned
-    rules = settings.environments.get(plan.environment)
-    denials = tuple(_denials(run, mode, now_ms, rules))
+class Around(NamedTuple):
+    """What a driver knows besides the run."""
+
+    policies: Path
+    state: Path
+    environ: Mapping[str, str]
+    catalog: Catalog
+    inventory: Inventory
+    inventory_digest: str
+    others: Callable[[], Iterable[Other]]
+    """What other live runs hold or want of the same things."""
+
+
+class JudgeOne(Protocol):
+    """Judges one plan by rules that were read before."""
+
+    def __call__(self, run: Run, mode: str, now_ms: int, around: Around) -> Decision:
+        """Judge the run's plan as it stands at an instant."""
+
+
+def vet(
+    run: Run, mode: str, now_ms: int, settings: Settings, around: Around | None = None
+) -> Decision:
+    """Judge the run's plan as it stands now; only the engine `builtin` needs nothing around it."""
+    if settings.policy.engine == "builtin":
+        ground, record = floor(run, mode, now_ms, settings), _builtin(run, mode, now_ms, settings)
+        return _decision(run, now_ms, settings, _floor_alone(ground), record)
+    if around is None:
+        raise Unavailable("policy was not told what is around the run", next_step="report this")
+    with judging(settings, around.policies, around.state, around.environ) as judge_one:
+        return judge_one(run, mode, now_ms, around)
+
+
+@contextlib.contextmanager
+def judging(
+    settings: Settings, policies: Path, state: Path, environ: Mapping[str, str]
+) -> Iterator[JudgeOne]:
+    """Read the rules of a folder and open the engine, to judge one plan after another."""
+    bundle, weights = _rules(settings, policies, state)
+    with opened(settings.policy, bundle, environ) as engine:
+
+        def judge_one(run: Run, mode: str, now_ms: int, around: Around) -> Decision:
+            ground = floor(run, mode, now_ms, settings)
+            resting = _freezes(run, now_ms, bundle, settings)
+            document = policy_input(run, mode, now_ms, _surroundings(settings, around, resting))
+            answer = judge(engine, bundle, document)
+            by = [BUILTIN, settings.model_dump(mode="json"), engine.name, bundle.digest]
+            record = {
+                "engine": engine.name,
+                "policy_digest": digest([*by, weights.plain()]),
+                "input_digest": document.digest,
+                "rules_digest": bundle.digest,
+                "data_digest": bundle.data_digest,
+            }
+            return _decision(
+                run, now_ms, settings, weigh(answer, document, ground, weights), record
+            )
+
+        yield judge_one
+
+
+def _decision(
+    run: Run, now_ms: int, settings: Settings, verdict: Verdict, record: dict[str, Any]
+) -> Decision:
+    denials = (*verdict.denials, *_vacant(verdict.wanted, settings))
     return Decision(
         outcome="deny" if denials else "allow",
         denials=denials,
-        missing=_missing(run, now_ms, settings, rules),
-        obligations=Obligations(
-            max_parallel=settings.parallelism,
-            not_after_ms=plan.window.end_ms if plan.window else None,
-        ),
-        engine=ENGINE,
-        policy_digest=digest([ENGINE, settings.model_dump(mode="json")]),
-        input_digest=digest(
-            {
-                "plan": run.plan_digest,
-                "mode": mode,
-                "now_ms": now_ms,
-                "approvals": [approval.model_dump(mode="json") for approval in run.approvals],
-            }
-        ),
+        warnings=verdict.warnings,
+        missing=missing(run, now_ms, settings, verdict.wanted),
+        obligations=verdict.obligations,
+        waivers=verdict.waivers,
+        **record,
     )
 
 
-def _denials(run: Run, mode: str, now_ms: int, rules: EnvironmentRules | None) -> Iterator[Denial]:
+def withheld(
+    ticket: Ticket, by: str, now_ms: int, settings: Settings, around: Around
+) -> dict[str, str]:
+    """Name the actors that policy does not offer to whoever drafts for this ticket, and why.
+
+    Each actor is judged as if it were a step without values or targets; only rules that say of
+    themselves that they narrow the catalog are heard. A plan is judged again, whole.
+    """
+    if settings.policy.engine == "builtin" or not around.catalog.actors:
+        return {}
+    run = as_if_all(ticket, by, now_ms, around.catalog, around.inventory_digest)
+    bundle, weights = _rules(settings, around.policies, around.state)
+    narrows = {rule for rule, card in weights.cards.items() if card.narrows}
+    document = policy_input(run, "plan", now_ms, _surroundings(settings, around, ()))
+    with opened(settings.policy, bundle, around.environ) as engine:
+        answer = judge(engine, bundle, document)
+    heard = tuple(found for found in answer.findings if found.rule in narrows)
+    actors = {one.id: one.actor for one in document.plan.classes}
+    nothing = answer.model_copy(update={"findings": (), "approvals": (), "constraints": ()})
+    reasons: dict[str, str] = {}
+    for found in heard:
+        alone = nothing.model_copy(update={"findings": (found,)})
+        if weigh(alone, document, NO_FLOOR, weights).denials:
+            subject = actors.get(found.subject)
+            for name in actors.values() if subject is None else (subject,):
+                reasons.setdefault(name, found.msg)
+    return reasons
+
+
+def _rules(settings: Settings, policies: Path, state: Path) -> tuple[Bundle, Weights]:
+    """Read the rules; the embedded engine judges by no others than it can be trusted with."""
+    bundle = read_bundle(policies)
+    weights = read_weights(policies, bundle.modules, settings.environments)
+    if settings.policy.engine == "embedded":
+        refuse_unportable(bundle, input_schema())
+        refuse_unproved(policies, bundle, weights.cards, state)
+    return bundle, weights
+
+
+def _freezes(run: Run, now_ms: int, bundle: Bundle, settings: Settings) -> tuple[Freeze, ...]:
     plan = run.planned
-    if rules is None:
-        yield _denial("environment", f"no rules are set for the environment {plan.environment}")
-        return
-    targets = {name for step in plan.steps for name in step.targets}
-    if len(targets) > rules.max_targets:
-        yield _denial(
-            "max_targets",
-            f"the plan touches {len(targets)} targets; {rules.max_targets} are allowed at once",
-            f"split the ticket into parts of at most {rules.max_targets} targets",
-        )
-    if not rules.allow_undo_none:
-        yield from _without_undo(run)
-    if plan.window is None:
-        if rules.require_window:
-            yield _denial("window", "the ticket names no window", "add `window:` to the ticket")
-        return
-    needed_ms = (plan.timing.forward_s + plan.timing.rollback_s) * 1000
-    left_ms = plan.window.end_ms - now_ms
-    if mode == "start" and left_ms < needed_ms:
-        yield _denial(
-            "window",
-            f"{max(0, left_ms) // 1000} s are left of the window; the worst case, with its way "
-            f"back, needs {needed_ms // 1000} s",
-            "move the window, or cut the plan into smaller ones",
-        )
+    ends_ms = now_ms + (plan.timing.forward_s + plan.timing.rollback_s) * 1000 + 1_000
+    if plan.window is not None:
+        ends_ms = max(ends_ms, plan.window.end_ms)
+    return freezes(bundle.data["params"], settings.environments, now_ms, ends_ms)
 
 
-def _without_undo(run: Run) -> Iterator[Denial]:
-    for step, spec in zip(run.shaped.steps, run.shaped.specs, strict=True):
-        if spec is not None and spec.effect != "read" and spec.undo == "none":
-            message = f"{step.id} ({step.actor}) cannot be undone"
-            yield Denial(rule="undo", step=step.id, message=message)
+def _builtin(run: Run, mode: str, now_ms: int, settings: Settings) -> dict[str, Any]:
+    approvals = [approval.model_dump(mode="json") for approval in run.approvals]
+    asked = {"plan": run.plan_digest, "mode": mode, "now_ms": now_ms, "approvals": approvals}
+    return {
+        "engine": BUILTIN,
+        "policy_digest": digest([BUILTIN, settings.model_dump(mode="json")]),
+        "input_digest": digest(asked),
+    }
 
 
-def _missing(
-    run: Run, now_ms: int, settings: Settings, rules: EnvironmentRules | None
-) -> tuple[MissingApproval, ...]:
-    if rules is None:
-        return (MissingApproval(role="nobody", count=1),)
-    counting = tuple(
-        approval
-        for approval in run.approvals
-        if approval.expires_ms > now_ms
-        and (approval.method == "sshsig" or not rules.require_signatures)
+def _floor_alone(ground: Floor) -> Verdict:
+    return Verdict(ground.denials, (), ground.wanted, ground.obligations)
+
+
+def _vacant(wanted: Iterable[MissingApproval], settings: Settings) -> Iterator[Denial]:
+    """Deny what would wait for ever: consent of a role that nobody holds."""
+    for one in wanted:
+        if one.role != "nobody" and not settings.roles.get(one.role):
+            yield Denial(
+                rule="consent",
+                message=f"a rule asks for approval by {one.role}, which nobody holds",
+                edit=f"name its holders in interlock.yaml: roles: {one.role}",
+            )
+
+
+def _surroundings(settings: Settings, around: Around, resting: tuple[Freeze, ...]) -> Surroundings:
+    return Surroundings(
+        catalog=around.catalog,
+        inventory=around.inventory,
+        inventory_digest=around.inventory_digest,
+        holds=settings.holds,
+        roles=tuple(sorted(settings.roles)),
+        zones=_zones(settings.policy.time_zones),
+        others=tuple(around.others()),
+        freezes=resting,
     )
-    never = (run.by, run.ticket.requester)
-    return missing_approvals(counting, rules.approvals, never=never, holds=settings.holds)
 
 
-def _denial(rule: str, message: str, edit: str | None = None) -> Denial:
-    return Denial(rule=rule, message=message, edit=edit)
+def _zones(names: Iterable[str]) -> dict[str, tzinfo]:
+    zones: dict[str, tzinfo] = {}
+    for name in names:
+        try:
+            zones[name] = ZoneInfo(name)
+        except (ZoneInfoNotFoundError, ValueError, OSError):
+            raise InvalidInput(
+                f"policy: time_zones: {name} is not a time zone that this machine knows",
+                next_step="write it as in the tz database, such as Europe/Amsterdam",
+            ) from None
+    return zones

@@ -28,6 +28,7 @@ from orchestrator.pure.events import (
     RollbackRequested,
     Unpaused,
 )
+from orchestrator.pure.policy_facts import Other
 from orchestrator.pure.run import ENDS, evolve, opened
 from orchestrator.workspace import Workspace, open_workspace
 from orchestrator.workspace_files import LEDGER, find_workspace
@@ -118,7 +119,13 @@ class Session:
 
             run = self.load(run_id)
             outside = Local(
-                self.workspace, lambda: driver.run, os.environ, wake_fd, run.id, self.content
+                self.workspace,
+                lambda: driver.run,
+                os.environ,
+                wake_fd,
+                run.id,
+                self.content,
+                others=self._others,
             )
             driver = Driver(
                 run=run,
@@ -134,6 +141,10 @@ class Session:
             )
             with collector_at_rest():
                 yield driver
+
+    def _others(self, run: Run) -> list[Other]:
+        held = self.ledger.conflicts(run.id, run.planned.locks)
+        return [Other(one.run, one.resource, one.state) for one in held]
 
     def ask(self, run_id: str, kind: str, body: str) -> tuple[str, bool]:
         """Leave word for the driver of a run; say who that is, and whether it was heard."""

@@ -7,12 +7,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+import re
+from typing import Annotated, Final, Literal
 
 from pydantic import Field, StringConstraints, field_validator, model_validator
 
 from actors.spec import Name, Scalar
-from orchestrator.pure.model import Digest, MissingApproval, Model, Principal
+from orchestrator.pure.model import MissingApproval, Model, Principal
 
 __all__ = [
     "EnvironmentRules",
@@ -31,6 +32,16 @@ Inside = Annotated[
     ),
 ]
 Url = Annotated[str, StringConstraints(pattern=r"^https?://[^\s@]+$", max_length=500)]
+AbsolutePath = Annotated[str, StringConstraints(pattern=r"^/[^\x00-\x1f]{1,300}$")]
+Zone = Annotated[
+    str, StringConstraints(pattern=r"^[A-Za-z0-9_+\-]+(/[A-Za-z0-9_+\-]+)*$", max_length=60)
+]
+SERVER_ONLY: Final = (
+    *("url", "ca", "client_cert", "client_key", "token_variable", "token_file", "revision"),
+)
+SERVER_URL: Final = re.compile(
+    r"https://[^\s@?#]+|unix:/[^\s]{1,100}|http://(127\.0\.0\.1|localhost|\[::1\])(:[0-9]{1,5})?/?"
+)
 Variable = Annotated[str, StringConstraints(pattern=r"^[A-Z][A-Z0-9_]{0,62}$")]
 Line = Annotated[str, StringConstraints(min_length=1, max_length=300)]
 Absolute = Annotated[str, StringConstraints(pattern=r"^/[^\x00-\x1f\x7f]+$", max_length=500)]
@@ -78,19 +89,46 @@ class EnvironmentRules(Model):
 
 
 class PolicySettings(Model):
-    """Who vets plans."""
+    """Who vets plans; what `environments` demands always holds as well."""
 
-    engine: Literal["builtin", "server", "embedded"]
-    """`builtin`: only what `environments` says; `server`: OPA at `url`; `embedded`: Rego here."""
-    url: Url | None = None
+    engine: Literal["builtin", "embedded", "opa", "opa-server"]
+    """`builtin`: what `environments` says and no rules; `embedded`: the rules of `policies/`, here;
+    `opa`: the same by the `opa` on PATH; `opa-server`: by a server at `url`."""
     timeout_s: Annotated[int, Field(ge=1, le=300)] = 10
-    bundle_digest: Digest | None = None
-    """Refuse to vet with any other bundle of rules."""
+    """How long a judgement may take in all."""
+    time_zones: Annotated[tuple[Zone, ...], Field(max_length=50)] = ()
+    """In which zones rules may read the clock, besides UTC."""
+    program: AbsolutePath | None = None
+    """Another `opa` than the one on PATH."""
+    url: Annotated[str, StringConstraints(max_length=500)] | None = None
+    ca: AbsolutePath | None = None
+    """The only certificate authority that is trusted; without it, those of the system."""
+    client_cert: AbsolutePath | None = None
+    client_key: AbsolutePath | None = None
+    token_variable: Variable | None = None
+    token_file: AbsolutePath | None = None
+    revision: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._:/@+\-]{1,200}$")] | None = (
+        None
+    )
+    """The bundle that the server must serve; without it, the digest of our own `policies/`."""
 
     @model_validator(mode="after")
-    def _server_has_url(self) -> PolicySettings:
-        if (self.engine == "server") != (self.url is not None):
-            raise ValueError("needs a url with the engine server, and with no other")
+    def _fits_the_engine(self) -> PolicySettings:
+        is_server = self.engine == "opa-server"
+        told = [name for name in SERVER_ONLY if getattr(self, name) is not None]
+        if told and not is_server:
+            raise ValueError(f"has {told[0]}, which only the engine opa-server takes")
+        if self.program is not None and self.engine != "opa":
+            raise ValueError("has program, which only the engine opa takes")
+        if is_server and (self.url is None or SERVER_URL.fullmatch(self.url) is None):
+            raise ValueError(
+                "needs a url with the engine opa-server: https://..., unix:/PATH, or plain http to "
+                "127.0.0.1, [::1] or localhost; anything else could be forged on its way"
+            )
+        if (self.client_cert is None) != (self.client_key is None):
+            raise ValueError("needs client_cert and client_key together")
+        if self.token_variable is not None and self.token_file is not None:
+            raise ValueError("names a token twice; keep token_variable or token_file")
         return self
 
 

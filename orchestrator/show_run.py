@@ -13,7 +13,14 @@ from orchestrator.show_words import next_commands, wording
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from orchestrator.pure.model import Decision, Denial, Remedy, Ticket
+    from orchestrator.pure.model import (
+        Decision,
+        Denial,
+        Obligations,
+        Remedy,
+        Ticket,
+        WaiverUse,
+    )
     from orchestrator.pure.state import Run
     from orchestrator.show_text import Page, Style
 
@@ -97,18 +104,38 @@ def add_decision(page: Page, decision: Decision) -> None:
         _add_denial(page, "warning", warning, "yellow")
     for missing in decision.missing:
         page.field("missing", f"{count(missing.count, 'approval')} by {missing.role}", "warn")
-    bound = decision.obligations
+    _add_obligations(page, decision.obligations)
+    for use in decision.waivers:
+        _add_waiver(page, use)
+
+
+def _add_obligations(page: Page, bound: Obligations) -> None:
     if bound.max_parallel is not None:
         page.field("obligation", f"at most {count(bound.max_parallel, 'step')} at a time")
+    if bound.stop_after is not None:
+        slices = count(bound.stop_after, "failed slice")
+        page.field("obligation", f"goes back after {slices} of a wave")
     if bound.not_after_ms is not None:
         page.field("obligation", f"nothing forward begins after {instant(bound.not_after_ms)}")
 
 
 def _add_denial(page: Page, label: str, denial: Denial, style: Style) -> None:
     where = f"{denial.step}: " if denial.step else ""
-    page.field(label, f"{where}{denial.message}  [{denial.rule}]", style)
+    others = (denial.count or 1) - 1
+    more = f" (and {count(others, 'more step')})" if others else ""
+    name = f"{denial.rule}.{denial.finding}" if denial.finding else denial.rule
+    level = f", {denial.level}" if denial.level else ""
+    waived = f", waived by {denial.waiver}" if denial.waiver else ""
+    page.field(label, f"{where}{denial.message}{more}  [{name}{level}{waived}]", style)
     if denial.edit:
         page.field("", f"would pass: {denial.edit}")
+
+
+def _add_waiver(page: Page, use: WaiverUse) -> None:
+    styles: dict[str, Style] = {"applied": "warn", "expired": "alarm", "unused": "dim"}
+    until = f"{'since' if use.state == 'expired' else 'until'} {instant(use.until_ms)}"
+    words = f"{use.id}, {use.state}: {use.rule}, {until}, {use.owner} ({use.ticket}): {use.reason}"
+    page.field("waiver", words, styles[use.state])
 
 
 def add_approvals(page: Page, run: Run) -> None:

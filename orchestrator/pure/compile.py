@@ -60,6 +60,8 @@ class Limits:
     """Environments in which an actor's own tests must have passed for its digest."""
     secrets: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """The names of secrets, and the environments in which each may be used (none: in all)."""
+    withheld: Mapping[str, str] = field(default_factory=dict)
+    """Actors that policy does not offer for this ticket, and why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +106,15 @@ def _name_rungs(
     """Rungs 2 to 5 need the catalog and the ticket, but no inventory."""
     where = ticket.environment
     evidence = where in limits.require_evidence
-    yield list(actor_findings(draft, catalog, environment=where, evidence_required=evidence))
+    yield list(
+        actor_findings(
+            draft,
+            catalog,
+            environment=where,
+            evidence_required=evidence,
+            withheld=limits.withheld,
+        )
+    )
     yield list(name_findings(draft))
     yield list(param_findings(draft, traits, ticket, limits.secrets))
     yield list(reference_findings(draft, traits, _before(draft)))

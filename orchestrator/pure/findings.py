@@ -54,6 +54,7 @@ CODES: Final[Mapping[str, str]] = MappingProxyType(
         "R2-disabled-actor": "the actor is switched off",
         "R2-wrong-environment": "the actor may not be used in the ticket's environment",
         "R2-no-evidence": "the actor's own tests have not passed for this digest",
+        "R2-not-offered": "policy withholds the actor from this ticket",
         "R3-duplicate-id": "two steps have the same id",
         "R3-duplicate-wave": "two waves have the same id",
         "R3-unknown-after": "`after` names a step that is not there",

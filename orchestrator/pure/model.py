@@ -1,18 +1,38 @@
 """The nouns, in the order in which a change meets them.
 
-Ticket → (draft, finding: `draft.py`) → Plan → Decision → Approval → Incident → Remedy.
+Ticket → (draft, finding: `draft.py`) → Plan → Decision (`decision.py`) → Approval → Incident →
+Remedy.
 All are frozen, strict and closed: a field that is not here does not exist.
 """
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import Annotated, Final, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
+from pydantic import ConfigDict, Field, StringConstraints
 
-from actors.spec import ActorName, ActorSpec, Integer, Name, Scalar, SecretRef, TargetName, Value
+from actors.spec import ActorName, ActorSpec, Name, Scalar, SecretRef, TargetName, Value
 from orchestrator.pure.canonical import canonical, digest, merkle_root
+from orchestrator.pure.decision import (
+    Decision,
+    Denial,
+    Level,
+    MissingApproval,
+    Obligations,
+    WaiverUse,
+)
+from orchestrator.pure.fields import (
+    Digest,
+    DraftId,
+    Instant,
+    Line,
+    Model,
+    Principal,
+    Prose,
+    Selector,
+    StepId,
+    TicketId,
+)
 
 __all__ = [
     "CONFIRM",
@@ -31,6 +51,7 @@ __all__ = [
     "Instant",
     "Inventory",
     "InventoryObject",
+    "Level",
     "Line",
     "Lock",
     "MissingApproval",
@@ -49,7 +70,9 @@ __all__ = [
     "Slot",
     "StepId",
     "Ticket",
+    "TicketId",
     "Timing",
+    "WaiverUse",
     "Wave",
     "Window",
     "step_leaves",
@@ -57,41 +80,6 @@ __all__ = [
 
 CONFIRM: Final = "interlock.confirm"
 HOLD: Final = "interlock.hold"
-
-
-class Model(BaseModel):
-    """A noun: frozen, strict, closed."""
-
-    model_config = ConfigDict(frozen=True, strict=True, extra="forbid")
-
-
-def _instant(value: object) -> object:
-    """Take milliseconds since 1970, or ISO 8601 with an offset; never a time without one."""
-    if not isinstance(value, str):
-        return value
-    try:
-        moment = datetime.fromisoformat(value)
-    except ValueError:
-        raise ValueError("must be a date and time such as 2026-11-25T02:00:00+01:00") from None
-    if moment.tzinfo is None:
-        raise ValueError("must say its offset from UTC, such as +01:00 or Z")
-    try:
-        since = moment.astimezone(UTC) - datetime(1970, 1, 1, tzinfo=UTC)
-    except OverflowError:
-        raise ValueError("must lie between the years 1970 and 9999") from None
-    return (since.days * 86_400 + since.seconds) * 1000 + since.microseconds // 1000
-
-
-Instant = Annotated[Integer, Field(ge=0), BeforeValidator(_instant)]
-"""Milliseconds since 1970-01-01 UTC."""
-Digest = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
-StepId = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_\-]{0,62}(@[1-9][0-9]{0,5})?$")]
-DraftId = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_\-]{0,62}$")]
-TicketId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z][A-Za-z0-9\-]{0,39}$")]
-Selector = Annotated[str, StringConstraints(pattern=r"^!?[a-z0-9@:_.\-]{1,253}$")]
-Principal = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._@\-]{0,99}$")]
-Line = Annotated[str, StringConstraints(min_length=1, max_length=500)]
-Prose = Annotated[str, StringConstraints(max_length=20_000)]
 
 
 # --- ticket -------------------------------------------------------------------------------------
@@ -119,7 +107,7 @@ class Ticket(Model):
     targets: tuple[Selector, ...] = ()
     """The outermost bound: no step may touch anything outside (empty: no bound from the ticket)."""
     window: Window | None = None
-    params: dict[Name, Value | SecretRef] = {}
+    params: dict[Name, Value | SecretRef] = {}  # noqa: RUF012 - pydantic copies it
     routine: str | None = None
     quoted: tuple[Prose, ...] = ()
     """Pasted mails, logs, attachments: never shown to a planner."""
@@ -137,8 +125,8 @@ class InventoryObject(Model):
     object: Name = "host"
     environment: Name
     groups: tuple[Name, ...] = ()
-    labels: dict[Name, str] = {}
-    connection: dict[str, Scalar] = {}
+    labels: dict[Name, str] = {}  # noqa: RUF012 - pydantic copies it
+    connection: dict[str, Scalar] = {}  # noqa: RUF012 - pydantic copies it
 
 
 class Budget(Model):
@@ -167,7 +155,7 @@ class Catalog(Model):
 
     digest: Digest
     actors: dict[ActorName, PinnedActor]
-    evidence: dict[ActorName, Digest] = {}
+    evidence: dict[ActorName, Digest] = {}  # noqa: RUF012 - pydantic copies it
     """For each actor the folder digest for which its own tests have passed."""
 
 
@@ -296,46 +284,6 @@ class Plan(Model):
 def step_leaves(plan: Plan) -> list[bytes]:
     """Return each step's canonical bytes, the leaves of the plan's Merkle tree."""
     return [canonical(step.model_dump(mode="json")) for step in plan.steps]
-
-
-# --- decision -----------------------------------------------------------------------------------
-
-
-class Denial(Model):
-    """One reason of policy against a plan."""
-
-    rule: Line
-    step: StepId | None = None
-    message: Line
-    edit: Line | None = None
-    """The smallest edit that would pass, in words."""
-
-
-class MissingApproval(Model):
-    """Who must still consent."""
-
-    role: Name
-    count: Annotated[int, Field(ge=1)]
-
-
-class Obligations(Model):
-    """What policy demands while the run acts."""
-
-    max_parallel: Annotated[int, Field(ge=1)] | None = None
-    not_after_ms: Instant | None = None
-
-
-class Decision(Model):
-    """Policy's answer about a whole plan; anything but a clear allow stops it."""
-
-    outcome: Literal["allow", "deny"]
-    denials: tuple[Denial, ...] = ()
-    warnings: tuple[Denial, ...] = ()
-    missing: tuple[MissingApproval, ...] = ()
-    obligations: Obligations = Obligations()
-    engine: Line
-    policy_digest: Digest
-    input_digest: Digest
 
 
 # --- approval -----------------------------------------------------------------------------------

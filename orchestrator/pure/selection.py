@@ -88,9 +88,14 @@ def _traits(spec: ActorSpec) -> Traits:
 
 
 def actor_findings(
-    draft: Draft, catalog: Catalog, *, environment: str, evidence_required: bool
+    draft: Draft,
+    catalog: Catalog,
+    *,
+    environment: str,
+    evidence_required: bool,
+    withheld: Mapping[str, str],
 ) -> Iterator[Finding]:
-    """Rung 2: each actor exists, is switched on, allowed here, and has passed its own tests."""
+    """Rung 2: each actor exists, is switched on, allowed and offered here, and was tested."""
     machine = gates().keys()
     names = Names([*catalog.actors, *machine])
     trouble: dict[str, tuple[str, str] | None] = {}
@@ -105,7 +110,9 @@ def actor_findings(
             continue
         if name not in trouble:
             proven = not evidence_required or catalog.evidence.get(name) == pinned.digest
-            trouble[name] = _trouble_with(pinned, environment, proven=proven)
+            trouble[name] = _trouble_with(pinned, environment, proven=proven) or _not_offered(
+                name, withheld
+            )
         problem = trouble[name]
         if problem is not None:
             yield finding(*problem, path)
@@ -132,6 +139,12 @@ def _trouble_with(pinned: PinnedActor, environment: str, *, proven: bool) -> tup
         )
         return "R2-no-evidence", says
     return None
+
+
+def _not_offered(name: str, withheld: Mapping[str, str]) -> tuple[str, str] | None:
+    if name not in withheld:
+        return None
+    return "R2-not-offered", f"policy does not offer {name} here: {withheld[name]}"
 
 
 # --- rung 3 -------------------------------------------------------------------------------------

@@ -87,13 +87,20 @@ def _stop(run: Run, index: int, step: StepRun, outcome: Failed) -> Run:
         return run if alone else run.working_on(run.working._replace(failed_slot=None))
     text = f"{label} failed: {outcome.mode}" + (f" ({outcome.message})" if outcome.message else "")
     tolerated = slot is not None and (
-        work.failed_slices.get(slot[0], 0) + 1 < shape.stop_after[slot[0]]
+        work.failed_slices.get(slot[0], 0) + 1 < _stop_after(run, slot[0])
     )
     stopped = run.working._replace(
         stop="failed",
         failed_slot=slot if tolerated else None,
     )
     return run._replace(work=stopped, reason=text)
+
+
+def _stop_after(run: Run, wave: str) -> int:
+    """Return how many failed slices turn the run round: the plan's bound, or policy's."""
+    planned = run.shaped.stop_after[wave]
+    allowed = run.decision.obligations.stop_after if run.decision else None
+    return min(planned, allowed or planned)
 
 
 def probed(run: Run, index: int, outcome: Outcome) -> Run:

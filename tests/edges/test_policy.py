@@ -1,4 +1,4 @@
-"""The built-in engine of policy: who counts, what is denied, and that silence is a denial."""
+"""The floor of policy: who counts, what is denied, and that silence is a denial."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any, Final
 import pytest
 
 from edges import rig
-from orchestrator.errors import Unavailable
 from orchestrator.policy import vet
 from orchestrator.pure.model import Approval, MissingApproval, Window
 from orchestrator.session import Session
@@ -32,14 +31,13 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
         return session.load(name)._replace(by="opener")
 
 
-def settings(*approvals: tuple[str, int], engine: str = "builtin", **rules: Any) -> Settings:
+def settings(*approvals: tuple[str, int], **rules: Any) -> Settings:
     wanted = [{"role": role, "count": count} for role, count in approvals]
     lab = {"approvals": wanted, "max_targets": 2, "allow_undo_none": True, **rules}
-    policy = {"engine": engine, **({"url": "http://127.0.0.1:1"} if engine == "server" else {})}
     value = {
         "format": 1,
         "environments": {"lab": lab},
-        "policy": policy,
+        "policy": {"engine": "builtin"},
         "roles": {"operator": "anyone", "manager": ["mia", "max"]},
         "allowed_signers": "signers",
         "parallelism": 3,
@@ -205,12 +203,6 @@ def test_what_is_due_to_the_run_follows_from_window_and_settings(run: Run) -> No
     obligations = judged(inside, settings()).obligations
     assert (obligations.max_parallel, obligations.not_after_ms) == (3, NOW + HOUR)
     assert judged(run, settings()).obligations.not_after_ms is None
-
-
-@pytest.mark.parametrize("engine", ["server", "embedded"])
-def test_an_engine_that_is_not_there_decides_nothing(run: Run, engine: str) -> None:
-    with pytest.raises(Unavailable, match=f"'{engine}' is not part of this version"):
-        judged(run, settings(engine=engine))
 
 
 def test_a_decision_names_what_it_was_taken_from(run: Run) -> None:

@@ -34,9 +34,11 @@ from orchestrator.pure.draft import Edit, Finding, Question, Refusal
 from orchestrator.pure.model import (
     Condition,
     Denial,
+    Obligations,
     Param,
     PlanStep,
     Remedy,
+    WaiverUse,
 )
 from orchestrator.pure.run import offered
 from orchestrator.show_events import event_words, outcome_words
@@ -345,6 +347,29 @@ def test_a_long_diff_is_cut_and_counted() -> None:
     change = Change(target="a-1", summary="much", diff=diff)
     story.act(lambda _: Predicted(grade="predicted", changes=(change,)), rounds=1)
     assert "… and 440 lines more of this diff" in show.preview_text(story.run)
+
+
+def test_a_decision_shows_levels_waivers_and_what_binds_the_run() -> None:
+    waived = Denial(
+        rule="window", message="none", finding="missing", level="soft", count=3, waiver="w1"
+    )
+    use = WaiverUse(
+        id="w1",
+        rule="window",
+        owner="ann",
+        ticket="CHG-1",
+        reason="the vendor is late",
+        until_ms=0,
+        state="expired",
+    )
+    story = Story().planned(web_tier())
+    bound = Obligations(stop_after=2)
+    run = story.vetted(warnings=(waived,), waivers=(use,), obligations=bound).run
+    text = " ".join(show.decision_text(run).split())
+    assert "none (and 2 more steps) [window.missing, soft, waived by w1]" in text
+    assert "goes back after 2 failed slices of a wave" in text
+    assert "waiver w1, expired: window, since 1970-01-01 00:00 UTC" in text
+    assert text.endswith("ann (CHG-1): the vendor is late")
 
 
 def test_a_denial_shows_its_reason_and_what_would_pass() -> None:

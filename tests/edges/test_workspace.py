@@ -138,7 +138,11 @@ def test_a_kind_is_told_its_settings_with_absolute_paths(tmp_path: Path) -> None
         ("format: 1", "format: 2", ":1: format is 2"),
         ("policy: {engine: builtin}\n", "", ":1: policy is missing"),
         ("engine: builtin", "engine: bultin", ":7: policy.engine is"),
-        ("engine: builtin", "engine: server", ":7: policy is"),
+        ("engine: builtin", "engine: opa-server", ":7: policy needs a url"),
+        ("engine: builtin", "engine: opa, url: 'https://x'", ":7: policy has url, which only"),
+        ("engine: builtin", "engine: opa-server, url: 'http://x.y'", "forged on its way"),
+        ("engine: builtin", "engine: embedded, program: /bin/opa", ":7: policy has program"),
+        ("engine: builtin", "engine: builtin, timeout_s: 0", ":7: policy.timeout_s"),
         ("    max_targets: 5\n", "", ":4: environments.lab.max_targets is missing"),
         ("    approvals: []\n", "", ":4: environments.lab.approvals is missing"),
         (

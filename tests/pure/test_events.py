@@ -18,7 +18,15 @@ from actors.spec import ActorSpec
 from orchestrator.pure import events
 from orchestrator.pure.draft import Draft
 from orchestrator.pure.events import Event, Opened, event_from_json, event_to_json
-from orchestrator.pure.model import Instant, Plan, Ticket
+from orchestrator.pure.model import (
+    Decision,
+    Denial,
+    Instant,
+    Obligations,
+    Plan,
+    Ticket,
+    WaiverUse,
+)
 from orchestrator.pure.run import RULES
 from pure.plans import TICKET_DIGEST, plan_of, step, ticket
 from world import FakeDriver, FakeWorld
@@ -113,3 +121,42 @@ def test_a_ticket_is_closed() -> None:
     with pytest.raises(ValidationError, match="Extra inputs"):
         ticket(approved=True)
     assert len(TICKET_DIGEST) == 64
+
+
+def test_a_decision_from_before_levels_keeps_its_bytes() -> None:
+    """Approvals sign its digest: a field that came later must not change it."""
+    before = {
+        "outcome": "allow",
+        "denials": [],
+        "warnings": [{"rule": "consent", "step": None, "message": "late", "edit": None}],
+        "missing": [{"role": "operator", "count": 1}],
+        "obligations": {"max_parallel": 4, "not_after_ms": None},
+        "engine": "builtin 1",
+        "policy_digest": "a" * 64,
+        "input_digest": "b" * 64,
+    }
+    assert Decision.model_validate_json(json.dumps(before)).model_dump(mode="json") == before
+
+
+def test_a_decision_of_today_is_read_as_it_was_written() -> None:
+    denial = Denial(rule="window", message="late", finding="late", level="soft", waiver="w1")
+    use = WaiverUse(
+        id="w1",
+        rule="window",
+        owner="ann",
+        ticket="CHG-1",
+        reason="the vendor is late",
+        until_ms=9,
+        state="applied",
+    )
+    told = Decision(
+        outcome="allow",
+        warnings=(denial,),
+        obligations=Obligations(stop_after=2),
+        engine="builtin 1",
+        policy_digest="a" * 64,
+        input_digest="b" * 64,
+        waivers=(use,),
+    )
+    assert Decision.model_validate_json(told.model_dump_json()) == told
+    assert json.loads(told.model_dump_json()) == told.model_dump(mode="json")

@@ -27,7 +27,7 @@ from orchestrator.pure.events import (
     Vetted,
     WindowClosed,
 )
-from orchestrator.pure.model import Condition, Param, Remedy
+from orchestrator.pure.model import Condition, Obligations, Param, Remedy
 from orchestrator.pure.run import belongs, due, offered, wakes_at
 from orchestrator.pure.turns import holds, inputs
 from pure.plans import NOON, actor, plan_of, step
@@ -229,6 +229,26 @@ def test_what_stood_ready_on_a_slice_that_went_back_waits_again() -> None:
     assert drive.run.phase == "held"
     assert drive.world.truth == {"a@1": "not applied", "b@1": "applied", "a@2": "applied"}
     assert drive.refuses(Confirmed(at_ms=NOON, step="ask", answer="7", by="olga"))
+
+
+def test_policy_may_turn_a_run_round_after_fewer_failed_slices_than_the_plan() -> None:
+    plan = plan_of(
+        step("a@1", slot=("w", 1)),
+        step("b@1", after=("a@1",), slot=("w", 1)),
+        step("a@2", slot=("w", 2)),
+        stop_after={"w": 3},
+    )
+    bound = ALLOW.model_copy(update={"obligations": Obligations(stop_after=1)})
+    drive = Watched(FakeWorld(plan))
+    drive.world.policy.extend((bound, bound))
+    drive.open()
+    drive.until_rest()
+    drive.record(StartRequested(at_ms=drive.now_ms, by="olga", plan_digest=drive.case.digest))
+    drive.do(drive.due()[0])
+    drive.world.will("b@1", "apply", "fail refused")
+    drive.until_rest()
+    assert drive.run.phase == "rolled_back"
+    assert drive.world.truth["a@2"] == "not applied"
 
 
 def test_what_waits_for_more_than_the_slice_that_went_back_goes_on_waiting() -> None:
