@@ -176,7 +176,6 @@ ENDS: Final[Mapping[str, tuple[str, type[Any]]]] = {
     [
         ("tells", "by_env"),
         ("tells", "by_file"),
-        ("tells", "by_command"),
         ("tells and fails", "by_file"),
         ("tells unexpectedly", "by_env"),
         ("tells and raises", "by_env"),
