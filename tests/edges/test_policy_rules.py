@@ -197,3 +197,20 @@ def test_tuning_the_parameters_breaks_no_case(folder: Path) -> None:
         read_cases(POLICIES, bundle.rules)
     )
     assert bundle_of(bundle.modules, {}).rules == bundle.rules
+
+
+def test_the_rule_that_the_readme_shows_is_a_whole_one(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", "/nowhere")
+    text = (POLICIES / "README.md").read_text(encoding="utf-8")
+    blocks = [
+        "\n".join(line[4:] for line in block.splitlines())
+        for block in text.split("\n\n## ")[1:3]
+        for block in [block.partition("\n\n")[2].partition("\n- ")[0].partition("\n`")[0]]
+    ]
+    (folder / "rules" / "friday.rego").write_text(f"{blocks[0].rstrip()}\n", encoding="utf-8")
+    (folder / "rules" / "friday_cases.yaml").write_text(blocks[1], encoding="utf-8")
+    trials = tried(folder, PLACES, "friday")
+    assert [trial.problems for trial in trials.trials] == [(), ()]
+    assert trials.passed

@@ -148,7 +148,7 @@ def test_levels_and_waivers_travel_into_the_decision_and_onto_the_page(tmp_path:
     assert [use["state"] for use in decision["waivers"]] == ["unused"]
     levels.write_text("format: 1\nlevels: {no_web: shadow}\n")
     decision = planned(desk, expect=4)["decision"]
-    assert [(one["rule"], one["level"]) for one in decision["warnings"]] == [("no_web", "shadow")]
+    assert ("no_web", "shadow") in [(one["rule"], one["level"]) for one in decision["warnings"]]
 
 
 def test_a_denied_plan_is_explained_with_edits_that_pass_when_they_are_made(
