@@ -17,6 +17,7 @@ import typer
 
 from orchestrator.cli_actors import actors_app
 from orchestrator.cli_options import As, AsJson, Reason, RunName, Wait, Where, runs_named, view
+from orchestrator.cli_policy import policy_app
 from orchestrator.view import close_streams, ended, open_streams
 
 __all__ = ["answered", "app", "main"]
@@ -35,6 +36,7 @@ app = typer.Typer(
 audit_app = typer.Typer(help="The record, and its proof.", no_args_is_help=True)
 identity_app = typer.Typer(help="Keys to sign approvals with.", no_args_is_help=True)
 app.add_typer(actors_app, name="actors", rich_help_panel="Workspace")
+app.add_typer(policy_app, name="policy", rich_help_panel="Workspace")
 app.add_typer(audit_app, name="audit", rich_help_panel="Look")
 app.add_typer(identity_app, name="identity", rich_help_panel="Workspace")
 

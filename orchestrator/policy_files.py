@@ -126,11 +126,11 @@ def read_base(folder: Path) -> dict[str, Any]:
     value: dict[str, Any] = _parsed(path, _bytes(path)).value
     try:
         document_of(value, {})
-    except (ValidationError, TypeError, AttributeError) as error:
-        says = error.errors(include_url=False)[0] if isinstance(error, ValidationError) else None
-        words = f"{'.'.join(map(str, says['loc']))}: {says['msg']}" if says else "not a mapping"
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
         raise InvalidInput(
-            f"{path}: is no whole input: {words}", next_step="restore the file that was shipped"
+            f"{path}: is no whole input: {'.'.join(map(str, first['loc']))}: {first['msg']}",
+            next_step="restore the file that was shipped",
         ) from None
     return value
 
