@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple, TypeVar
 
+from actors.spec import SecretRef
 from orchestrator.pure.graph import Order
 from orchestrator.pure.model import Confirm
 from orchestrator.pure.policy_input import REDACTED, TARGET, ParamFacts, StepClass
@@ -77,7 +78,7 @@ class _Key(NamedTuple):
 
 
 def step_classes(
-    shape: Shape, objects: Mapping[str, InventoryObject], said: frozenset[Value]
+    shape: Shape, objects: Mapping[str, InventoryObject], said: frozenset[Value | SecretRef]
 ) -> tuple[StepClass, ...]:
     """Sort the steps into classes; `said` is what the ticket sets in so many words."""
     sides, confirmed = _sides(shape), _confirmed(shape)
@@ -107,7 +108,7 @@ def step_classes(
 
 
 def _class(
-    name: str, key: _Key, indices: Sequence[int], shape: Shape, said: frozenset[Value]
+    name: str, key: _Key, indices: Sequence[int], shape: Shape, said: frozenset[Value | SecretRef]
 ) -> StepClass:
     first, spec = shape.steps[indices[0]], shape.specs[indices[0]]
     wide = [len(shape.steps[index].targets) for index in indices]
@@ -161,6 +162,8 @@ def _param_key(param: Param, step: PlanStep, shape: Shape) -> tuple[object, ...]
 def _shown(param: Param, step: PlanStep) -> Value | None:
     """Return a value with the names of the step's own targets taken out."""
     value = param.value
+    if isinstance(value, SecretRef):
+        return f"secret:{value.secret}"
     if not step.targets:
         return value
     if isinstance(value, tuple):
@@ -179,7 +182,11 @@ def _output(param: Param, shape: Shape) -> str | None:
 
 
 def _param(
-    param: Param, step: PlanStep, spec: ActorSpec | None, shape: Shape, said: frozenset[Value]
+    param: Param,
+    step: PlanStep,
+    spec: ActorSpec | None,
+    shape: Shape,
+    said: frozenset[Value | SecretRef],
 ) -> ParamFacts:
     value = _shown(param, step)
     kind = _secrecy(param)
@@ -194,6 +201,8 @@ def _param(
 
 
 def _secrecy(param: Param) -> Literal["none", "reference", "literal"]:
+    if isinstance(param.value, SecretRef):
+        return "reference"
     values = param.value if isinstance(param.value, tuple) else (param.value,)
     texts = [value for value in values if isinstance(value, str)]
     if any(SECRET_VALUE.search(text) for text in texts):

@@ -13,7 +13,7 @@ from immutables import Map
 from pydantic import ValidationError
 
 from actors.reading import read_yaml
-from actors.spec import Predicted
+from actors.spec import Predicted, SecretRef
 from orchestrator.pure import policy_classes
 from orchestrator.pure.canonical import digest
 from orchestrator.pure.model import Approval, Catalog, Param, PinnedActor, Window
@@ -173,6 +173,7 @@ def told(*params: Param) -> dict[str, ParamFacts]:
         ("token", ("vault:a", "plain"), "literal", REDACTED),
         ("token", 5, "none", 5),
         ("tokens_left", "many", "none", "many"),
+        ("login", SecretRef(secret="db_root"), "reference", "secret:db_root"),
         ("note", "-----BEGIN RSA PRIVATE KEY-----", "literal", REDACTED),
         ("note", "AKIAABCDEFGHIJKLMNOP", "literal", REDACTED),
         ("note", "fine", "none", "fine"),
