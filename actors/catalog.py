@@ -23,7 +23,7 @@ from pydantic import Field, StringConstraints
 
 from actors.contradictions import contradictions
 from actors.fitting import fit, nearest
-from actors.kinds import ActorsError, KindOf, kind_names, load_kind
+from actors.kinds import ActorsError, Critic, KindOf, kind_names, load_kind
 from actors.reading import read_yaml
 from actors.spec import ActorSpec, Model
 from actors.strict import UnreadableError
@@ -191,20 +191,21 @@ def _read_actor(folder: Path, kind_of: KindOf) -> ActorRead:
         ActorFinding(code, message, str(manifest), read.line_of(path))
         for code, message, path in contradictions(spec, folder.name)
     ]
-    wrong += _missing_files(spec, found.files, manifest, read.line_of(("kind",)), kind_of)
+    wrong += _kind_findings(spec, found.files, manifest, read.line_of(("kind",)), kind_of)
     return ActorRead(spec, found.digest, tuple(wrong))
 
 
-def _missing_files(
+def _kind_findings(
     spec: ActorSpec, files: tuple[str, ...], manifest: Path, line: int, kind_of: KindOf
 ) -> list[ActorFinding]:
     try:
-        needed = kind_of(spec.kind).needs(spec)
+        kind = kind_of(spec.kind)
+        needed = kind.needs(spec)
     except ActorsError as error:
         code = "M-kind" if spec.kind in kind_names() else "M-unknown-kind"
         message = f"{error.what}; {error.next_step}"
         return [ActorFinding(code, message, str(manifest), line)]
-    return [
+    missing = [
         ActorFinding(
             "M-missing-file",
             f"the kind {spec.kind} needs {name} beside the manifest",
@@ -213,6 +214,12 @@ def _missing_files(
         )
         for name in needed
         if name not in files
+    ]
+    if missing or not isinstance(kind, Critic):
+        return missing
+    return [
+        ActorFinding(code, says, str(manifest.parent / file), place)
+        for code, says, file, place in kind.complaints(manifest.parent, files, spec)
     ]
 
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from itertools import count
 from typing import TYPE_CHECKING, Annotated, Final, Literal
 
-from pydantic import Field
+from pydantic import Field, SecretStr
 
 from actors.catalog import Evidence, read_actor
 from actors.fitting import fit
@@ -55,6 +55,8 @@ class Case(Model):
 
     name: Name
     params: dict[Name, Value] = Field(default_factory=dict)
+    secrets: dict[Name, SecretStr] = Field(default_factory=dict)
+    """Made-up values: whoever reads the actor's folder reads them."""
     targets: tuple[Target, ...] = ()
 
 
@@ -198,6 +200,7 @@ class _Bench:
             folder=str(self._folder),
             spec=self._spec,
             params=case.params,
+            secrets=case.secrets,
             targets=case.targets,
             timeout_s=getattr(self._spec.timeouts, f"{verb}_s"),
             workdir=str(workdir),
@@ -208,14 +211,23 @@ class _Bench:
 def _misfitting(spec: ActorSpec, case: Case) -> str | None:
     for name, value in case.params.items():
         declared = spec.params.get(name)
-        if declared is None or declared.type == "targets":
+        if declared is None or declared.type in ("targets", "secret"):
             return f"there is no param {name} to give a value to"
         problem = problem_with(declared, value)
         if problem:
             return f"the param {name} {problem}"
     if (spec.target_param is None) != (not case.targets):
         return "it must name targets exactly when the actor takes them"
-    return None
+    return _misfitting_secrets(spec, case)
+
+
+def _misfitting_secrets(spec: ActorSpec, case: Case) -> str | None:
+    declared = {name: param for name, param in spec.params.items() if param.type == "secret"}
+    for name, param in declared.items():
+        if param.required and name not in case.secrets:
+            return f"it needs a made-up value for the secret {name}"
+    foreign = [name for name in case.secrets if name not in declared]
+    return f"there is no secret {foreign[0]} to give a value to" if foreign else None
 
 
 def _said(outcome: Outcome) -> str:

@@ -50,6 +50,8 @@ class Effect:
     half: bool
     """Only part of what the act should do was done, on each of these targets."""
     params: dict[str, Value]
+    secrets: tuple[str, ...]
+    """The params whose secrets were at hand, not what they are."""
     pid: int
     at_ms: int
 
@@ -68,6 +70,7 @@ class Effect:
             targets=_reached(_targets(brief), half=half),
             half=half and len(_targets(brief)) == 1,
             params=brief.params,
+            secrets=tuple(sorted(brief.secrets)),
             pid=os.getpid(),
             at_ms=time.time_ns() // 1_000_000,
         )

@@ -12,9 +12,11 @@ from typing import TYPE_CHECKING, Final, Protocol, runtime_checkable
 from actors.fitting import nearest
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from actors.spec import ActorSpec, Brief, Outcome, Scalar
 
-__all__ = ["ActorsError", "Kind", "KindOf", "Settings", "kind_names", "load_kind"]
+__all__ = ["ActorsError", "Critic", "Kind", "KindOf", "Settings", "kind_names", "load_kind"]
 
 GROUP: Final = "interlock.kinds"
 
@@ -44,6 +46,16 @@ class Kind(Protocol):
 
     def perform(self, brief: Brief, settings: Settings) -> Outcome:
         """Do one verb and report; raise `ActorsError` only when nothing can have happened yet."""
+
+
+@runtime_checkable
+class Critic(Protocol):
+    """A kind that reads an actor's folder more closely than anybody else could."""
+
+    def complaints(
+        self, folder: Path, files: tuple[str, ...], spec: ActorSpec
+    ) -> tuple[tuple[str, str, str, int], ...]:
+        """Say what is wrong: each a code, words, a file below the folder, and a line."""
 
 
 KindOf = Callable[[str], Kind]

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from typing import Annotated, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, StringConstraints
 
 __all__ = [
+    "SECRET_UNAVAILABLE",
     "ActorName",
     "ActorSpec",
     "BooleanParam",
@@ -32,6 +33,8 @@ __all__ = [
     "Predicted",
     "Retries",
     "Scalar",
+    "SecretParam",
+    "SecretRef",
     "Target",
     "TargetName",
     "TargetsParam",
@@ -120,6 +123,21 @@ class ListParam(Model):
     default: tuple[Scalar, ...] | None = None
 
 
+class SecretRef(Model):
+    """The name of a secret: all of it that drafts, tickets, plans and warrants ever hold."""
+
+    secret: Name
+
+
+class SecretParam(Model):
+    """A value that only the act's own process sees; everybody else sees its name."""
+
+    type: Literal["secret"]
+    summary: Line
+    required: bool = True
+    default: None = None
+
+
 class TargetsParam(Model):
     """The param that names what the step touches; an actor has at most one."""
 
@@ -131,7 +149,7 @@ class TargetsParam(Model):
 
 
 ParamSpec = Annotated[
-    TextParam | IntegerParam | BooleanParam | ChoiceParam | ListParam | TargetsParam,
+    TextParam | IntegerParam | BooleanParam | ChoiceParam | ListParam | SecretParam | TargetsParam,
     Field(discriminator="type"),
 ]
 OutputSpec = Annotated[
@@ -147,6 +165,12 @@ class FailureMode(Model):
     summary: Line
     leaves: Literal["nothing", "partial"] = "nothing"
     retry: bool = False
+
+
+SECRET_UNAVAILABLE: Final = FailureMode(
+    name="secret_unavailable", summary="A secret could not be had, so nothing was begun."
+)
+"""How every actor that takes a secret may fail; its manifest may declare it otherwise."""
 
 
 class Retries(Model):
@@ -211,7 +235,10 @@ class ActorSpec(Model):
 
     def failure(self, mode: str) -> FailureMode | None:
         """Find a declared failure mode."""
-        return next((m for m in self.failure_modes if m.name == mode), None)
+        modes = self.failure_modes
+        if any(param.type == "secret" for param in self.params.values()):
+            modes = (*modes, SECRET_UNAVAILABLE)
+        return next((m for m in modes if m.name == mode), None)
 
 
 # --- what an actor is asked ---------------------------------------------------------------------
@@ -236,6 +263,9 @@ class Brief(Model):
     folder: str
     spec: ActorSpec
     params: dict[Name, Value]
+    secrets: dict[Name, SecretStr] = Field(default_factory=dict, exclude=True, repr=False)
+    """The params that are secrets, apart from the others: resolved in the act's own process, never
+    written down, and to be kept out of all that a kind writes."""
     targets: tuple[Target, ...]
     timeout_s: Annotated[int, Field(ge=1)]
     workdir: str
@@ -311,6 +341,11 @@ Outcome = Annotated[
 
 def problem_with(spec: ParamSpec, value: object) -> str | None:
     """Say why a value does not fit its declaration, or nothing."""
+    if isinstance(spec, SecretParam):
+        # What stands here instead may be the secret itself: it is not repeated.
+        return None if isinstance(value, SecretRef) else "must name a secret: {secret: NAME}"
+    if isinstance(value, SecretRef):
+        return f"takes a plain value; it cannot take the secret {value.secret}"
     match spec:
         case TextParam():
             return _problem_with_text(spec, value)

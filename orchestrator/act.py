@@ -6,6 +6,8 @@
 4. `done` is reported only when the actor's own verify agreed; when that cannot say: in doubt.
 5. A warrant is good in its own directory only, so that a copy of it acts on nothing.
 6. Consent is judged here once more, from the workspace's own files (`act_consent`).
+7. Only then are the step's secrets resolved (`act_secrets`); nothing leaves this process with one
+   in it (`act_redaction`).
 
 Run as `python -m orchestrator.act DIRECTORY`; a driver starts it, nobody else.
 """
@@ -14,6 +16,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import resource
 import sys
 import time
 from pathlib import Path
@@ -23,18 +26,35 @@ from pydantic import TypeAdapter
 
 from actors.catalog import folder_digest
 from actors.kinds import ActorsError, load_kind
+from actors.redaction import Redactor
 from actors.spec import Done, Found, InDoubt, Outcome, Unexpected
-from orchestrator.act_consent import problem_with_act
+from orchestrator.act_consent import problem_with_act, workspace_of
+from orchestrator.act_redaction import cleaned, log_through, swept
+from orchestrator.act_secrets import SecretError, handed_over, names_in, resolved, unavailable
 from orchestrator.pure.warrant import Warrant, problem_with_warrant
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from pydantic import SecretStr
+
     from actors.kinds import Kind, Settings
     from actors.spec import Brief
 
-__all__ = ["BRIEF", "LOCK", "OUTCOME", "main", "perform_act", "read_outcome", "write_outcome"]
+__all__ = [
+    "BRIEF",
+    "LOCK",
+    "LOG",
+    "OUTCOME",
+    "main",
+    "perform_act",
+    "read_outcome",
+    "write_outcome",
+]
 
 BRIEF: Final = "warrant.json"
 LOCK: Final = "lock"
+LOG: Final = "log"
 OUTCOME: Final = "outcome.json"
 
 MAX_OUTCOME_BYTES: Final = 4_000_000
@@ -42,8 +62,9 @@ MAX_OUTCOME_BYTES: Final = 4_000_000
 _outcomes: Final[TypeAdapter[Outcome]] = TypeAdapter(Outcome)
 
 
-def main(directory: Path) -> int:
-    """Do the act whose warrant lies in this directory."""
+def main(directory: Path, *, alone: bool = False) -> int:
+    """Do the act whose warrant lies in this directory; `alone` in a process of its own."""
+    environ = _taken_over() if alone else os.environ
     lock = os.open(directory / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -52,7 +73,7 @@ def main(directory: Path) -> int:
     if (directory / OUTCOME).exists():
         return 7
     os.write(lock, str(os.getpid()).encode())
-    write_outcome(directory, _warranted(directory))
+    write_outcome(directory, _warranted(directory, environ, alone=alone))
     return 0
 
 
@@ -101,7 +122,7 @@ def write_outcome(directory: Path, outcome: Outcome) -> None:
         os.close(folder)
 
 
-def _warranted(directory: Path) -> Outcome:
+def _warranted(directory: Path, environ: Mapping[str, str], *, alone: bool) -> Outcome:
     try:
         warrant = Warrant.model_validate_json((directory / BRIEF).read_bytes())
         problem = problem_with_warrant(warrant, _digest(Path(warrant.brief.folder)))
@@ -114,10 +135,46 @@ def _warranted(directory: Path) -> Outcome:
     if problem:
         return Unexpected(message=f"refused before it acted: {problem}")
     try:
-        kind = load_kind(warrant.brief.spec.kind)
+        secrets = _secrets(warrant, directory, environ)
+    except SecretError as error:
+        return unavailable(error)
+    redactor = Redactor.of(secrets)
+    if alone:
+        log_through(redactor)
+    given = {param: secrets[name] for param, name in names_in(warrant.step).items()}
+    brief = warrant.brief.model_copy(update={"secrets": given})
+    try:
+        return cleaned(_performed(brief, warrant.settings), brief, redactor)
+    finally:
+        if secrets:
+            swept(directory, redactor, but=(BRIEF, LOCK, LOG))
+
+
+def _performed(brief: Brief, settings: Settings) -> Outcome:
+    try:
+        kind = load_kind(brief.spec.kind)
     except ActorsError as error:
         return Unexpected(message=f"refused before it acted: {error.what}; {error.next_step}")
-    return perform_act(kind, warrant.brief, warrant.settings)
+    return perform_act(kind, brief, settings)
+
+
+def _secrets(warrant: Warrant, directory: Path, environ: Mapping[str, str]) -> dict[str, SecretStr]:
+    """Find the secrets that the step names, which is known to be in the plan."""
+    names = names_in(warrant.step)
+    if not names:
+        return {}
+    sources = workspace_of(directory).settings.secrets
+    return resolved(names.values(), sources, str(warrant.header.get("environment")), environ)
+
+
+def _taken_over() -> dict[str, str]:
+    """Take what the driver handed over on the standard input, and leave nothing of it there."""
+    environ = handed_over(0)
+    nowhere = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+    os.dup2(nowhere, 0)
+    os.close(nowhere)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a core holds all that the process knew
+    return environ
 
 
 def _digest(folder: Path) -> str:
@@ -128,4 +185,4 @@ def _digest(folder: Path) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main(Path(sys.argv[1])))
+    sys.exit(main(Path(sys.argv[1]), alone=True))

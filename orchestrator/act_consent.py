@@ -4,7 +4,9 @@
    workspaces it serves (`/etc/interlock/workspaces`), it is one of those.
 2. Settings, rules of consent, keys and inventory are read from there, not from the warrant.
 3. To apply and to undo needs the consent that the environment asks for, signatures verified here.
-4. An approval that ran out does not keep a change from being undone; a revoked key does.
+4. Consent that was carried over from an earlier run counts for one run only, and only while that
+   earlier run has not acted: whichever begins first, the other no longer can.
+5. An approval that ran out does not keep a change from being undone; a revoked key does.
 
 What this cannot do: whoever may write the workspace, or acts as this user without this process, is
 not held by it. That is what accounts are for; `docs/adr` says how to set them apart.
@@ -12,6 +14,7 @@ not held by it. That is what accounts are for; `docs/adr` says how to set them a
 
 from __future__ import annotations
 
+import contextlib
 import os
 import stat
 from hashlib import sha256
@@ -21,7 +24,7 @@ from typing import TYPE_CHECKING, Final
 from actors.spec import Target
 from orchestrator.approvals import read_trust, standing
 from orchestrator.errors import InterlockError
-from orchestrator.pure.consent import Purpose, missing_approvals
+from orchestrator.pure.consent import Earlier, Purpose, missing_approvals
 from orchestrator.pure.model import Inventory
 from orchestrator.workspace import inventory_digest, open_workspace
 from orchestrator.workspace_files import MARKER, STATE
@@ -31,11 +34,13 @@ if TYPE_CHECKING:
     from orchestrator.pure.warrant import Warrant
     from orchestrator.workspace import Workspace
 
-__all__ = ["MACHINE", "problem_with_act"]
+__all__ = ["MACHINE", "problem_with_act", "workspace_of"]
 
 MACHINE: Final = Path("/etc/interlock/workspaces")
 """One path a line; only root may write it. Where it is, acts are done for these workspaces only."""
 CHANGING: Final = ("apply", "undo")
+CARRIED: Final = "carried"
+"""The folder that holds, for each run whose approvals were carried over, where to."""
 
 
 def problem_with_act(
@@ -52,12 +57,17 @@ def problem_with_act(
         problem = _problem_with_machine(real.parents[3], machine)
         if problem:
             return problem
-        workspace = open_workspace(real.parents[3])
+        workspace = workspace_of(directory)
         return _problem_with_brief(warrant, workspace) or _problem_with_consent(
             warrant, workspace, now_ms
         )
     except InterlockError as error:
         return f"{error.what}; {error.next_step}"
+
+
+def workspace_of(directory: Path) -> Workspace:
+    """Open the workspace in which the directory of an act lies."""
+    return open_workspace(Path(os.path.realpath(directory)).parents[3])
 
 
 def _problem_with_machine(root: Path, machine: Path) -> str | None:
@@ -99,6 +109,9 @@ def _problem_with_consent(warrant: Warrant, workspace: Workspace, now_ms: int) -
         return f"{MARKER} has no rules for the environment {environment}"
     if not rules.approvals:
         return None
+    problem = _problem_with_runs(warrant, workspace.state)
+    if problem:
+        return problem
     trust = read_trust(workspace.root, settings)
     purpose = Purpose(
         run=warrant.run,
@@ -107,6 +120,7 @@ def _problem_with_consent(warrant: Warrant, workspace: Workspace, now_ms: int) -
         trust_digest=trust.digest(settings, environment),
         now_ms=now_ms,
         going_back=warrant.brief.verb == "undo",
+        earlier=_earlier(warrant),
     )
     good, problems = standing(warrant.approvals, trust, purpose)
     if rules.require_signatures:
@@ -116,6 +130,44 @@ def _problem_with_consent(warrant: Warrant, workspace: Workspace, now_ms: int) -
         return None
     wanted = ", ".join(f"{m.count} x {m.role}" for m in missing)
     return "; ".join([f"consent is missing: {wanted}", *problems])
+
+
+def _earlier(warrant: Warrant) -> Earlier | None:
+    """Say for which earlier plan consent may have been given; that it holds the step is known."""
+    earlier = warrant.earlier
+    return None if earlier is None else Earlier(earlier.run, earlier.plan_digest)
+
+
+def _problem_with_runs(warrant: Warrant, state: Path) -> str | None:
+    """See that an approval serves one run: first leave word, then look, so that two cannot miss."""
+    gone_to = _carried_to(state, warrant.run)
+    if gone_to is not None:
+        return f"its approvals were carried over to {gone_to}"
+    if warrant.earlier is None:
+        return None
+    earlier = warrant.earlier.run
+    if "/" in earlier or earlier.startswith("."):
+        return f"{earlier} is no run"
+    folder = state / CARRIED
+    folder.mkdir(mode=0o700, exist_ok=True)
+    with contextlib.suppress(FileExistsError):
+        handle = os.open(folder / earlier, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(warrant.run)
+    if _carried_to(state, earlier) != warrant.run:
+        return f"the approvals of {earlier} were carried over to another run"
+    acts = state / "acts" / earlier
+    names = [path.name for path in acts.iterdir()] if acts.exists() else []
+    if any(name.split(".")[-2] in CHANGING for name in names if name.count(".") >= 2):
+        return f"{earlier}, from which its approvals were carried over, has acted itself"
+    return None
+
+
+def _carried_to(state: Path, run: str) -> str | None:
+    try:
+        return (state / CARRIED / run).read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return None
 
 
 def _objects(workspace: Workspace, wanted: str) -> dict[str, InventoryObject] | None:

@@ -98,15 +98,11 @@ def dry_run(run: RunName, workspace: Where = None, as_json: AsJson = False) -> N
 def approve(  # noqa: PLR0917 - typer calls it by name
     run: RunName,
     role: Annotated[str | None, typer.Option(help="The role in which you approve.")] = None,
-    digest: Annotated[
-        str | None, typer.Option(help="The digest you reviewed (at least 12 characters).")
-    ] = None,
-    answer: Annotated[
-        str | None,
-        typer.Option(help="With --digest, at a point of no return: how many targets, or its name."),
-    ] = None,
+    digest: Annotated[str | None, typer.Option(help="The digest you reviewed.")] = None,
+    answer: Annotated[str | None, typer.Option(help="With --digest: the number or name.")] = None,
     key: Annotated[Path | None, typer.Option(help="Sign with this SSH key.")] = None,
     agent: Annotated[bool, typer.Option("--agent", help="Sign with your SSH agent's key.")] = False,
+    earlier: Annotated[str | None, typer.Option("--from", help="Let RUN's consent count.")] = None,
     name: As = None,
     workspace: Where = None,
     as_json: AsJson = False,
@@ -115,6 +111,9 @@ def approve(  # noqa: PLR0917 - typer calls it by name
     from orchestrator import verbs
     from orchestrator.consenting import Pen
 
+    if earlier is not None:
+        alone = not any((role, digest, answer, key, agent, name))
+        raise typer.Exit(verbs.carry_over(view(as_json), workspace, run, earlier, alone=alone))
     read = verbs.Read(digest, answer)
     pen = Pen(key, agent)
     raise typer.Exit(verbs.approve(view(as_json), workspace, run, role, read, name, pen))

@@ -3,6 +3,7 @@
 1. What is asked for is a number or a name that stands in the plan, never yes or no.
 2. Where nobody can be asked, the digest is handed in; for a point of no return that answer as well.
 3. An approval that would not count is refused here, with the reason, and nothing is recorded.
+4. What was signed for an equivalent plan is carried over as it is; nobody signs in another's place.
 """
 
 from __future__ import annotations
@@ -15,13 +16,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from orchestrator import show as shown
-from orchestrator.approvals import problem_with, read_trust, signed, signed_by_agent
+from orchestrator.approvals import problem_with, read_trust, signed, signed_by_agent, standing
 from orchestrator.approvals_signers import LOCAL
 from orchestrator.approvals_ssh import make_key
 from orchestrator.errors import InvalidInput
 from orchestrator.pure.canonical import digest as digest_of
+from orchestrator.pure.carrying import is_free
 from orchestrator.pure.consent import NAMESPACE, Purpose, requested_by
 from orchestrator.pure.equivalence import equivalence_digest
+from orchestrator.pure.events import Carried
 from orchestrator.pure.model import Approval, Seen
 from orchestrator.session import login_name
 from orchestrator.workspace import open_workspace
@@ -34,7 +37,7 @@ if TYPE_CHECKING:
     from orchestrator.view import View
     from orchestrator.workspace import Workspace
 
-__all__ = ["Pen", "consent", "make_identity", "refuse_unread", "view_digest"]
+__all__ = ["Pen", "carry", "consent", "make_identity", "refuse_unread", "view_digest"]
 
 DIGEST_SHOWN: Final = 12
 """So many characters of a digest tell one plan from another."""
@@ -83,6 +86,53 @@ def consent(
         seen=_seen(run, trust.digest(settings, environment), head),
     )
     return _signed(approval, trust, pen) if has_pen else approval
+
+
+def carry(workspace: Workspace, run: Run, earlier: Run, *, by: str, now_ms: int) -> Carried:
+    """Let the consent that an earlier run has count for the equivalent plan of another."""
+    settings, environment = workspace.settings, run.planned.environment
+    if earlier.id == run.id or not is_free(earlier, run.id):
+        same_run = earlier.id == run.id
+        state = "that run itself" if same_run else earlier.phase.replace("_", " ")
+        raise InvalidInput(
+            f"{earlier.id} is {state}: its consent does not go over; nothing was recorded",
+            next_step="consent goes over from a run that waits or is approved, and has not acted",
+        )
+    same = equivalence_digest(run.planned)
+    if equivalence_digest(earlier.planned) != same:
+        raise InvalidInput(
+            f"the plans of {earlier.id} and {run.id} differ in more than names and order of their "
+            "steps: consent does not go over; nothing was recorded",
+            next_step=f"see what differs: interlock diff {earlier.id} {run.id}; then approve it",
+        )
+    trust = read_trust(workspace.root, settings)
+    purpose = Purpose(
+        run=earlier.id,
+        plan_digest=earlier.plan_digest,
+        environment=environment,
+        trust_digest=trust.digest(settings, environment),
+        now_ms=now_ms,
+    )
+    asked = requested_by(run.ticket.requester, run.by)
+    signed_ = [a for a in earlier.approvals if a.run == earlier.id and a.method == "sshsig"]
+    good, problems = standing([a for a in signed_ if a.principal not in asked], trust, purpose)
+    if not good:
+        raise InvalidInput(
+            f"{earlier.id} has no signed approval that could go over to {run.id}; "
+            "nothing was recorded",
+            next_step=f"ask for new ones: interlock approve {run.id} --key KEY",
+            details=problems,
+        )
+    return Carried(
+        at_ms=now_ms,
+        by=by,
+        plan_digest=run.plan_digest,
+        earlier_run=earlier.id,
+        earlier_digest=earlier.plan_digest,
+        earlier_plan=earlier.planned,
+        equivalence_digest=same,
+        approvals=good,
+    )
 
 
 def view_digest(run: Run) -> str:

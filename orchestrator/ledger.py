@@ -6,7 +6,9 @@
    the transaction, fences whoever was paused while the lock was lost.
 4. An error while committing leaves it unknown what was written. The writer is dead from then on:
    nothing is appended a second time; whoever wants to go on reads the ledger again.
-5. Reading verifies: each record's hash and number, and that neither epoch nor time went back.
+5. Opening checks SQLite's own structure: all of it, or, in a file too large to do so each time, the
+   list of runs, and all of it before anybody writes.
+6. Reading verifies: each record's hash and number, and that neither epoch nor time went back.
    A truncation together with a rewritten head is found only against something outside the run:
    the anchor in the next run's first record (`verify`), an approval, or an exported copy.
 """
@@ -27,11 +29,11 @@ from orchestrator.ledger_sqlite import (
     build,
     close,
     connect,
-    corrupted,
     explained,
     explaining,
     fetched,
     refuse_altered,
+    refuse_damaged,
     refuse_foreign,
     refuse_machine,
     transaction,
@@ -185,9 +187,7 @@ class Ledger:
     def verify(self) -> int:
         """Check every page, every chain and every anchor between runs, and count the records."""
         with explaining(self.path):
-            problems = fetched(self._connection, "PRAGMA integrity_check(5)")
-        if problems != [("ok",)]:
-            raise corrupted(self.path, "; ".join(text for (text,) in problems))
+            refuse_damaged(self._connection, self.path)
         before, records = "", 0
         for row in reversed(self.rows()):
             for raw in self.read_raw(row.run):
@@ -265,6 +265,7 @@ class Ledger:
         connection = None
         try:
             connection = connect(self.path, self._machine)
+            refuse_damaged(connection, self.path)
             place = new_epoch(connection, known, self.path)
             return Writer(known, self.path, connection, lock, place)
         except BaseException as error:

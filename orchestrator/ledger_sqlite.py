@@ -34,6 +34,7 @@ __all__ = [
     "explaining",
     "fetched",
     "refuse_altered",
+    "refuse_damaged",
     "refuse_foreign",
     "refuse_machine",
     "transaction",
@@ -44,6 +45,9 @@ Connection = apsw.Connection
 Cursor = apsw.Cursor
 SqliteError = apsw.Error
 OLDEST_SQLITE: Final = (3, 51, 3)
+WHOLE_BYTES: Final = 64 << 20
+"""Up to here a file is checked as a whole whenever it is opened, in less than a tenth of a second;
+a larger one when somebody is going to write."""
 _BROKEN: Final = (
     apsw.CorruptError,
     apsw.NotADBError,
@@ -129,9 +133,20 @@ def refuse_foreign(connection: Connection, path: Path) -> None:
         )
     if connection.pragma("journal_mode") != "wal":
         raise corrupted(path, "its journal mode was changed")
+    size = connection.pragma("page_count") * connection.pragma("page_size")
+    if size <= WHOLE_BYTES:
+        refuse_damaged(connection, path)
+        return
     problem = connection.execute("PRAGMA quick_check('runs')").get
     if problem != "ok":
         raise corrupted(path, str(problem))
+
+
+def refuse_damaged(connection: Connection, path: Path) -> None:
+    """Refuse a file of which any page, table or index does not fit the others."""
+    problems = fetched(connection, "PRAGMA integrity_check(5)")
+    if problems != [("ok",)]:
+        raise corrupted(path, "; ".join(text for (text,) in problems))
 
 
 def refuse_altered(connection: Connection, path: Path) -> None:

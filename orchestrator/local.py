@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import contextlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from actors.spec import Brief, Target
+from orchestrator.act_secrets import names_in, variables_in
 from orchestrator.approvals import local_identities, read_trust, standing
 from orchestrator.errors import Conflict, Corrupted, Unavailable
 from orchestrator.planner import propose
 from orchestrator.policy import Around, vet, withheld
+from orchestrator.pure.carrying import problem_with_carried, taken_from
 from orchestrator.pure.commands import Diagnose, Propose, Vet
-from orchestrator.pure.compile import Limits
 from orchestrator.pure.consent import Purpose
+from orchestrator.pure.equivalence import same_steps
 from orchestrator.pure.events import Vetted
 from orchestrator.pure.model import Denial
 from orchestrator.pure.turns import inputs
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
     from orchestrator.pure.model import Catalog, Decision, Inventory
     from orchestrator.pure.policy_facts import Other
     from orchestrator.pure.state import Run
+    from orchestrator.pure.warrant import EarlierStep
     from orchestrator.workspace import Workspace
 
 __all__ = ["Content", "Local", "around", "read_content"]
@@ -90,6 +93,7 @@ class Local:
     """What other live runs hold or want of the same things."""
     acts: ChildActs = field(init=False)
     _warrants: tuple[str, Warrants] | None = None
+    _carried: tuple[str, Warrants, dict[str, str]] | None = None
 
     def __post_init__(self) -> None:
         self.acts = ChildActs(
@@ -97,6 +101,7 @@ class Local:
             warrant_for=self._warrant,
             timeout_s_for=self._timeout_s,
             environ=self.environ,
+            variables_for=self._variables,
             wake_fd=self.wake_fd,
         )
 
@@ -137,10 +142,13 @@ class Local:
             trust_digest=trust.digest(settings, environment),
             now_ms=now_ms,
         )
+        unlike = problem_with_carried(run)
+        if unlike is None:
+            purpose = purpose._replace(earlier=taken_from(run))
         good, problems = standing(run.approvals, trust, purpose)
         run = run._replace(approvals=good)
         decision = vet(run, mode, now_ms, settings, self._around(run))
-        said = (*problems, *local_identities(good, trust))
+        said = (*((unlike,) if unlike else ()), *problems, *local_identities(good, trust))
         warnings = tuple(Denial(rule="consent", message=words[:MAX_WARNING]) for words in said)
         return decision.model_copy(update={"warnings": (*decision.warnings, *warnings)})
 
@@ -149,13 +157,9 @@ class Local:
 
     def _propose(self, run: Run, now_ms: int) -> Event:
         catalog, _, inventory = self._read()
-        settings = self.workspace.settings
-        environments = settings.environments.items()
         here = around(self.workspace, self._read(), self.environ)
-        limits = Limits(
-            require_evidence=tuple(n for n, r in environments if r.require_evidence),
-            withheld=withheld(run.ticket, run.by, now_ms, settings, here),
-        )
+        hidden = withheld(run.ticket, run.by, now_ms, self.workspace.settings, here)
+        limits = replace(self.workspace.limits(), withheld=hidden)
         return propose(run, now_ms, catalog=catalog, inventory=inventory, limits=limits)
 
     def _check_pins(self, run: Run) -> None:
@@ -196,7 +200,28 @@ class Local:
             brief,
             approvals=run.approvals,
             settings=self.workspace.kind_settings(brief.spec.kind),
+            earlier=self._earlier(run, act.step),
         )
+
+    def _earlier(self, run: Run, name: str) -> EarlierStep | None:
+        event = run.carried
+        if event is None:
+            return None
+        if self._carried is None or self._carried[0] != run.plan_digest:
+            names = same_steps(run.planned, event.earlier_plan)
+            if names is None:
+                raise Corrupted(
+                    f"the plan of {event.earlier_run} is not equivalent to that of {run.id}",
+                    next_step="do not run it; keep the ledger for inspection and plan anew",
+                )
+            self._carried = (run.plan_digest, Warrants(event.earlier_plan), names)
+        _, warrants, names = self._carried
+        return warrants.earlier(event.earlier_run, names[name])
+
+    def _variables(self, warrant: Warrant) -> dict[str, str]:
+        sources = self.workspace.settings.secrets
+        wanted = variables_in(names_in(warrant.step).values(), sources) if sources else ()
+        return {name: self.environ[name] for name in wanted if name in self.environ}
 
     def _brief(self, run: Run, index: int, act: Act, directory: Path) -> Brief:
         _, folders, inventory = self._read()

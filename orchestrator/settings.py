@@ -2,7 +2,7 @@
 
 1. What is not said is refused or off: no environment, no approval rule and no agent is assumed.
 2. Paths are relative and stay inside the workspace.
-3. No secret stands here: a key is named by the environment variable that will hold it.
+3. No secret stands here: it says where each is found, and plans pick one by its name.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ __all__ = [
     "Paths",
     "PolicySettings",
     "RecoverySettings",
+    "SecretSource",
     "Settings",
 ]
 
@@ -43,6 +44,8 @@ SERVER_URL: Final = re.compile(
 )
 Variable = Annotated[str, StringConstraints(pattern=r"^[A-Z][A-Z0-9_]{0,62}$")]
 Line = Annotated[str, StringConstraints(min_length=1, max_length=300)]
+Absolute = Annotated[str, StringConstraints(pattern=r"^/[^\x00-\x1f\x7f]+$", max_length=500)]
+Word = Annotated[str, StringConstraints(pattern=r"^[^\x00-\x1f\x7f]+$", max_length=1_000)]
 
 
 class Paths(Model):
@@ -144,6 +147,36 @@ class RecoverySettings(Model):
     agent: bool = False
 
 
+class SecretSource(Model):
+    """Where one secret is found, by the process of the act that needs it and by nobody else."""
+
+    env: Variable | None = None
+    """A variable that is set where Interlock runs."""
+    file: Absolute | None = None
+    """A file of ours that nobody else may read (0600), no link."""
+    command: Annotated[tuple[Word, ...], Field(min_length=1, max_length=64)] | None = None
+    """A program with its arguments, such as a vault's: what it prints is the secret. No shell."""
+    passes: Annotated[tuple[Variable, ...], Field(max_length=16)] = ()
+    """Variables that the command gets beside PATH, HOME and the locale."""
+    timeout_s: Annotated[int, Field(ge=1, le=120)] = 10
+    """How long the command may take, in all; it is part of the act's own time."""
+    environments: tuple[Name, ...] = ()
+    """Where the secret may be used; empty means everywhere."""
+
+    @model_validator(mode="after")
+    def _says_one_thing(self) -> SecretSource:
+        if sum(way is not None for way in (self.env, self.file, self.command)) != 1:
+            raise ValueError("must say exactly one of env, file, command")
+        if self.command is None and (self.passes or "timeout_s" in self.model_fields_set):
+            raise ValueError("has no command, so passes and timeout_s mean nothing")
+        return self
+
+    def __str__(self) -> str:
+        if self.command is not None:
+            return f"the command {self.command[0]}"
+        return f"the variable {self.env}" if self.env else f"the file {self.file}"
+
+
 class Settings(Model):
     """A workspace's `interlock.yaml`."""
 
@@ -163,6 +196,8 @@ class Settings(Model):
     recovery: RecoverySettings = RecoverySettings()
     llm: LlmSettings | None = None
     paths: Paths = Paths()
+    secrets: dict[Name, SecretSource] = Field(default_factory=dict, max_length=1_000)
+    """The closed list of secrets: a draft or ticket picks one by its name, or none at all."""
     kinds: dict[Name, dict[Name, Scalar]] = Field(default_factory=dict)
     """What each kind of actor is told; the kind's own documentation says what it takes."""
 
@@ -184,6 +219,10 @@ class Settings(Model):
             raise ValueError("requires signatures, but names no allowed_signers file")
         if self.revoked_keys is not None and self.allowed_signers is None:
             raise ValueError("names revoked_keys, but no allowed_signers file")
+        for name, source in self.secrets.items():
+            foreign = sorted(set(source.environments) - self.environments.keys())
+            if foreign:
+                raise ValueError(f"lets {name} be used in {foreign[0]}, which is no environment")
         if self.recovery.agent and self.llm is None:
             raise ValueError("turns the recovery agent on, but has no llm section for it to ask")
         return self

@@ -92,7 +92,7 @@ def run_text(
         add_pins(page, run.plan, run.plan_digest)
     if run.decision is not None:
         add_decision(page, run.decision)
-    add_approvals(page, run.approvals)
+    add_approvals(page, run)
     add_preview(page, run, diffs=False)
     _add_history(page, history)
     add_next(page, run)
@@ -106,7 +106,7 @@ def decision_text(run: Run, *, width: int = PAGE, color: bool = False) -> str:
         page.line(Span(run.id, "bold"), ": policy has not been asked")
         return page.text()
     add_decision(page, run.decision)
-    add_approvals(page, run.approvals)
+    add_approvals(page, run)
     return page.text()
 
 

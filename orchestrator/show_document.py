@@ -42,12 +42,20 @@ def run_document(run: Run) -> dict[str, Any]:
         "plan": _plain(run.plan),
         "decision": _plain(run.decision),
         "approvals": [_plain(given) for given in run.approvals],
+        "carried_from": _carried(run),
         "preview": _preview(run),
         "progress": _progress(run),
         "incidents": [_plain(incident) for incident in run.incidents],
         "offered": [_plain(remedy) for remedy in offered(run)],
         "next": [verb for verb, _ in next_commands(run.phase, run.id, paused=run.paused)],
     }
+
+
+def _carried(run: Run) -> dict[str, Any] | None:
+    event = run.carried
+    if event is None:
+        return None
+    return event.model_dump(mode="json", exclude={"earlier_plan", "approvals", "type"})
 
 
 def _plain(value: Any) -> Any:

@@ -67,7 +67,13 @@ def event_words(event: Event) -> tuple[str, Style]:
             return _drafted(event)
         case facts.Asked() | facts.Answered() | facts.Vetted() | facts.PreviewRequested():
             return _weighed(event)
-        case facts.Approved() | facts.Rejected() | facts.StartRequested() | facts.Cancelled():
+        case (
+            facts.Approved()
+            | facts.Carried()
+            | facts.Rejected()
+            | facts.StartRequested()
+            | facts.Cancelled()
+        ):
             return _consented(event)
         case facts.Confirmed():
             return f"{event.by} answered {event.step}{_said(event.answer)}", ""
@@ -127,9 +133,13 @@ def _weighed(
 
 
 def _consented(
-    event: facts.Approved | facts.Rejected | facts.StartRequested | facts.Cancelled,
+    event: facts.Approved | facts.Carried | facts.Rejected | facts.StartRequested | facts.Cancelled,
 ) -> tuple[str, Style]:
     match event:
+        case facts.Carried(earlier_run=earlier):
+            names = ", ".join(given.principal for given in event.approvals)
+            words = f"{names} signed {short(event.earlier_digest)} of {earlier}"
+            return f"{event.by} carried consent over: {words}", "green"
         case facts.Approved(approval=given):
             signed = "signed" if given.method == "sshsig" else "unsigned"
             digest = short(given.plan_digest)

@@ -9,9 +9,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from heapq import heappop, heappush
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from orchestrator.pure.graph import topological
 from orchestrator.pure.model import Confirm, Hold
 from orchestrator.show_groups import names, spec_of, value_words
 from orchestrator.show_plan import EFFECTS
@@ -70,10 +70,10 @@ def _nodes(plan: Plan) -> list[Node]:
         members[number].append(step)
         where[step.id] = number
     before = [
-        {where[name] for step in steps for name in step.after} - {number}
+        sorted({where[name] for step in steps for name in step.after} - {number})
         for number, steps in enumerate(members)
     ]
-    order = _in_order(before)
+    order = topological(before)
     place = {number: position for position, number in enumerate(order)}
     waves = {wave.id: wave for wave in plan.waves}
     return [
@@ -104,25 +104,6 @@ def _keys(plan: Plan) -> list[object]:
         key if step.slot or sizes[key] >= ALIKE else step.id
         for step, key in zip(plan.steps, alike, strict=True)
     ]
-
-
-def _in_order(before: Sequence[set[int]]) -> list[int]:
-    # Every node after those before it, otherwise as the plan has them.
-    later: list[list[int]] = [[] for _ in before]
-    missing = [len(earlier) for earlier in before]
-    for number, earlier in enumerate(before):
-        for one in earlier:
-            later[one].append(number)
-    free = [number for number, many in enumerate(missing) if many == 0]
-    order = []
-    while free:
-        number = heappop(free)
-        order.append(number)
-        for one in later[number]:
-            missing[one] -= 1
-            if missing[one] == 0:
-                heappush(free, one)
-    return order
 
 
 # --- rails --------------------------------------------------------------------------------------

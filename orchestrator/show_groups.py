@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from actors.spec import SecretRef
 from orchestrator.show_text import clip, joined
 
 if TYPE_CHECKING:
@@ -152,13 +153,15 @@ def stems(targets: Iterable[str]) -> list[tuple[str, int]]:
     return sorted(counts.items(), key=lambda pair: (-pair[1], pair[0]))
 
 
-def value_words(value: Value | None, most: int = 60) -> str:
+def value_words(value: Value | SecretRef | None, most: int = 60) -> str:
     """Write a value as it would stand in a draft."""
     match value:
         case bool():
             return "true" if value else "false"
         case tuple():
             return clip(f"[{', '.join(value_words(item) for item in value)}]", most)
+        case SecretRef():
+            return f"the secret {value.secret}"
         case str():
             return clip(f'"{value}"' if value != value.strip() or not value else value, most)
         case _:

@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from orchestrator.pure.model import (
-        Approval,
         Decision,
         Denial,
         Obligations,
@@ -139,15 +138,21 @@ def _add_waiver(page: Page, use: WaiverUse) -> None:
     page.field("waiver", words, styles[use.state])
 
 
-def add_approvals(page: Page, approvals: Sequence[Approval]) -> None:
-    """List who consented."""
-    if not approvals:
+def add_approvals(page: Page, run: Run) -> None:
+    """List who consented, and to what, where it was not to this very plan."""
+    if not run.approvals:
         return
     page.head("APPROVALS")
-    for given in approvals:
+    for given in run.approvals:
         signed = "signed" if given.method == "sshsig" else "typed, not signed"
         words = f"{given.role}, {signed}, at {instant(given.issued_ms)}"
         page.field(given.principal, f"{words}, until {instant(given.expires_ms)}")
+    event = run.carried
+    if event is not None:
+        names = ", ".join(given.principal for given in event.approvals)
+        words = f"{names} signed the plan {short(event.earlier_digest)} of {event.earlier_run}"
+        page.field("carried over", f"{words}; {event.by} carried it over", "yellow")
+        page.field("", "the two plans differ in the names and the order of their steps alone")
 
 
 # --- the dry run --------------------------------------------------------------------------------

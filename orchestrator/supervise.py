@@ -6,16 +6,20 @@
    *in doubt*: its directory is closed with that outcome, so that nothing late can begin there.
 4. A child is asked to stop (SIGTERM to its group) before it is made to (SIGKILL, after a grace).
 5. An act ends with its own process: what it leaves behind in its group is killed, not waited for.
-6. When the machine refuses to begin or close an act, nothing is assumed: the driver stops.
+6. Where an act that takes secrets dies without an outcome, the files that it left are removed:
+   nobody has looked through them.
+7. When the machine refuses to begin or close an act, nothing is assumed: the driver stops.
 """
 
 from __future__ import annotations
 
 import contextlib
 import fcntl
+import json
 import os
 import select
 import selectors
+import shutil
 import signal
 import subprocess
 import sys
@@ -24,8 +28,10 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
 from actors.spec import InDoubt
-from orchestrator.act import BRIEF, LOCK, read_outcome, write_outcome
+from orchestrator.act import BRIEF, LOCK, LOG, OUTCOME, read_outcome, write_outcome
+from orchestrator.act_secrets import names_in
 from orchestrator.errors import Unavailable
+from orchestrator.pure.model import PlanStep
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -41,6 +47,10 @@ GRACE_S: Final = 10.0
 POLL_S: Final = 0.1
 PASSED_ON: Final = ("PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR", "VIRTUAL_ENV", "PYTHONPATH")
 """All of its environment that a child gets; secrets are resolved in the child from references."""
+
+
+def _nothing(_warrant: Warrant) -> Mapping[str, str]:
+    return {}
 
 
 class Report(NamedTuple):
@@ -94,6 +104,8 @@ class ChildActs:
     warrant_for: Callable[[Act, Path], Warrant]
     timeout_s_for: Callable[[Act], int]
     environ: Mapping[str, str]
+    variables_for: Callable[[Warrant], Mapping[str, str]] = _nothing
+    """The variables that hold the act's secrets: handed over where no other process sees them."""
     wake_fd: int | None = None
     """A descriptor that becomes readable when a signal came."""
     grace_s: float = GRACE_S
@@ -118,7 +130,7 @@ class ChildActs:
                 return
             warrant = self.warrant_for(act, directory)
             _write_private(directory / BRIEF, warrant.model_dump_json().encode())
-            child = self._start(act, directory)
+            child = self._start(act, directory, self.variables_for(warrant))
         self._children[_key(act)] = child
 
     def attach(self, act: Act) -> None:
@@ -149,12 +161,13 @@ class ChildActs:
 
     # --- starting ---------------------------------------------------------------------------------
 
-    def _start(self, act: Act, directory: Path) -> _Child:
-        log = _private(directory / "log")
+    def _start(self, act: Act, directory: Path, variables: Mapping[str, str]) -> _Child:
+        log = _private(directory / LOG)
+        handed = _in_memory(json.dumps(dict(variables)).encode()) if variables else None
         try:
             process = subprocess.Popen(  # noqa: S603 - our own module, fixed arguments
                 [sys.executable, "-P", "-m", "orchestrator.act", str(directory)],
-                stdin=subprocess.DEVNULL,
+                stdin=subprocess.DEVNULL if handed is None else handed,
                 stdout=log,
                 stderr=log,
                 env={k: v for k, v in self.environ.items() if k in PASSED_ON},
@@ -164,6 +177,8 @@ class ChildActs:
             )
         finally:
             os.close(log)
+            if handed is not None:
+                os.close(handed)
         ended_fd = os.pidfd_open(process.pid)
         return _Child(act, directory, process, ended_fd, time.monotonic() + self.timeout_s_for(act))
 
@@ -210,13 +225,18 @@ class ChildActs:
                 if is_held and not _gone(child.directory / LOCK):
                     continue
                 if read_outcome(child.directory) is None:
+                    _remove_unseen(child.directory)
                     why = child.stopping or "its driver died, and so did it, without an outcome"
                     write_outcome(child.directory, InDoubt(message=why))
             self._finish(child, child.stopping)
 
     def _finish(self, child: _Child, why: str) -> None:
         del self._children[_key(child.act)]
-        outcome = read_outcome(child.directory) or InDoubt(message=why)
+        outcome = read_outcome(child.directory)
+        if outcome is None:
+            with _explained(child.act):
+                _remove_unseen(child.directory)
+            outcome = InDoubt(message=why)
         self._report(child.act, outcome)
 
     def _report(self, act: Act, outcome: Outcome) -> None:
@@ -300,6 +320,30 @@ def _explained(act: Act) -> Iterator[None]:
             f"{act.verb} {act.attempt} of {act.step} cannot be handled here: {error.strerror}",
             next_step="make room on the disk, or mend what else it says; then resume the run",
         ) from error
+
+
+def _remove_unseen(directory: Path) -> None:
+    """Remove the files of an act that died before it could look through them for its secrets."""
+    try:
+        step = json.loads((directory / BRIEF).read_bytes())["step"]
+        secret = bool(names_in(PlanStep.model_validate(step, strict=False)))
+    except (OSError, ValueError, KeyError, TypeError):
+        secret = True
+    for path in list(directory.iterdir()) if secret and directory.exists() else ():
+        if path.name in (BRIEF, LOCK, LOG, OUTCOME):
+            continue
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
+
+
+def _in_memory(content: bytes) -> int:
+    """Put something where a child can read it, and where nobody else finds it by a name."""
+    handle = os.memfd_create("interlock")
+    os.write(handle, content)
+    os.lseek(handle, 0, os.SEEK_SET)
+    return handle
 
 
 def _private(path: Path) -> int:

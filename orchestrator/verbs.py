@@ -6,22 +6,25 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from orchestrator import show as shown
-from orchestrator.consenting import consent, refuse_unread
+from orchestrator.consenting import carry, consent, refuse_unread
 from orchestrator.driving import (
     drive,
     end_text,
     exit_code,
     refuse_illegal,
+    refuse_unplanned,
     show_end,
     show_planned,
     spoken,
 )
 from orchestrator.errors import InvalidInput
 from orchestrator.local import read_content
+from orchestrator.pure.carrying import CARRIED_TO
 from orchestrator.pure.events import (
     Answered,
     Approved,
     Cancelled,
+    Carried,
     Confirmed,
     Opened,
     Paused,
@@ -50,6 +53,7 @@ __all__ = [
     "Read",
     "answer",
     "approve",
+    "carry_over",
     "dry_run",
     "plan",
     "recover",
@@ -164,6 +168,35 @@ def approve(
             lambda: _consented(view, run),
             lambda: shown.run_document(run),
         )
+        return 0 if run.phase == "approved" else exit_code(run)
+
+
+def carry_over(
+    view: View, workspace: Path | None, name: str, earlier_name: str, *, alone: bool
+) -> int:
+    """Let what was signed for an equivalent plan of an earlier run count; call that run off."""
+    if not alone:
+        raise InvalidInput(
+            "--from carries over what others signed; nothing else of yours goes with it",
+            next_step=f"first: interlock approve {name} --from {earlier_name}; then sign yourself",
+        )
+    who = login_name()
+    with Session.open(workspace) as session:
+        run, earlier = session.load(name), session.load(earlier_name)
+        refuse_illegal(run, Carried, "approve --from")
+        refuse_unplanned(earlier)
+        now_ms = max(clock_ms(), run.at_ms, earlier.at_ms)
+        event = carry(session.workspace, run, earlier, by=who, now_ms=now_ms)
+
+        def called_off(now: Run) -> list[Event]:
+            # Only now nobody else can start it.
+            carry(session.workspace, run, now, by=who, now_ms=now_ms)
+            return [Cancelled(at_ms=now_ms, by=who, reason=f"{CARRIED_TO}{run.id}")]
+
+        if earlier.phase != "cancelled":
+            drive(view, session, earlier.id, called_off)
+        run = drive(view, session, run.id, lambda _: [event])
+        view.say(lambda: _consented(view, run), lambda: shown.run_document(run))
         return 0 if run.phase == "approved" else exit_code(run)
 
 

@@ -194,12 +194,16 @@ class Workspace:
         beside.rename(path)
 
     def limits(self) -> Limits:
-        """Say where compile must ask for evidence."""
+        """Say where compile must ask for evidence, and which secrets there are."""
         from orchestrator.pure.compile import Limits  # noqa: PLC0415 - few verbs compile
 
         rules = self.settings.environments
         strict = sorted(name for name in rules if rules[name].require_evidence)
-        return Limits(require_evidence=tuple(strict))
+        named = self.settings.secrets
+        return Limits(
+            require_evidence=tuple(strict),
+            secrets={name: named[name].environments for name in sorted(named)},
+        )
 
     def ticket(self, path: Path) -> Ticket:
         """Read a ticket for one of this workspace's environments."""

@@ -60,6 +60,8 @@ class Limits:
     """Environments in which an actor's own tests must have passed for its digest."""
     withheld: Mapping[str, str] = field(default_factory=dict)
     """Actors that policy does not offer for this ticket, and why."""
+    secrets: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """The names of secrets, and the environments in which each may be used (none: in all)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +116,7 @@ def _name_rungs(
         )
     )
     yield list(name_findings(draft))
-    yield list(param_findings(draft, traits, ticket.params))
+    yield list(param_findings(draft, traits, ticket, limits.secrets))
     yield list(reference_findings(draft, traits, _before(draft)))
 
 

@@ -6,7 +6,9 @@
    is settled about consent stands as it stood.
 3. People are counted, not keys; whoever asked for the change or opened its run never counts.
 4. Roles come from whoever counts, never from the statement: that only says in which role.
-5. To go back, an approval need not last, and may rest on what was settled before: it must not
+5. Consent to an earlier plan counts for an equivalent one of another run, where it was signed and
+   `carrying` allows it; in all else it is judged as it was given.
+6. To go back, an approval need not last, and may rest on what was settled before: it must not
    happen that a change can no longer be undone because a day went by.
 """
 
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
 __all__ = [
     "CLOCK_SLACK_MS",
     "NAMESPACE",
+    "Earlier",
     "Purpose",
     "missing_approvals",
     "never_counted",
@@ -41,6 +44,15 @@ CLOCK_SLACK_MS: Final = 120_000
 """How far ahead of ours the clock of an approver may be."""
 
 
+class Earlier(NamedTuple):
+    """The plan of another run, equivalent to the one at hand, to which consent was given."""
+
+    run: str
+    plan_digest: str
+    equivalence_digest: str | None = None
+    """Of both plans; nothing where only one step of each is known, and compared."""
+
+
 class Purpose(NamedTuple):
     """For what consent is asked."""
 
@@ -50,6 +62,7 @@ class Purpose(NamedTuple):
     trust_digest: str
     now_ms: int
     going_back: bool = False
+    earlier: Earlier | None = None
 
 
 def statement(approval: Approval) -> bytes:
@@ -70,10 +83,21 @@ def problem_with_approval(approval: Approval, purpose: Purpose) -> str | None:
     changed = approval.seen is not None and approval.seen.trust_digest != purpose.trust_digest
     signed, lasts = approval.method == "sshsig", purpose.going_back
     whole = approval.signature is not None and approval.seen is not None
+    earlier = purpose.earlier
+    if earlier is None or approval.run != earlier.run:
+        earlier = None
     problems = (
         (signed and not whole, "it is not signed whole"),
-        (approval.run != purpose.run, f"it is for another run, {approval.run}"),
-        (approval.plan_digest != purpose.plan_digest, "it is for another plan"),
+        (earlier is None and approval.run != purpose.run, f"it is for another run, {approval.run}"),
+        (
+            approval.plan_digest != (earlier or purpose).plan_digest,
+            "it is for another plan",
+        ),
+        (earlier is not None and not signed, "only a signature is carried over"),
+        (
+            earlier is not None and not _same_change(approval, earlier),
+            "it is for a plan that is not equivalent",
+        ),
         (
             approval.environment != purpose.environment,
             f"it is for another environment, {approval.environment}",
@@ -89,6 +113,11 @@ def problem_with_approval(approval: Approval, purpose: Purpose) -> str | None:
         ),
     )
     return next((problem for is_wrong, problem in problems if is_wrong), None)
+
+
+def _same_change(approval: Approval, earlier: Earlier) -> bool:
+    wanted, seen = earlier.equivalence_digest, approval.seen
+    return wanted is None or (seen is not None and seen.equivalence_digest == wanted)
 
 
 def requested_by(*names: str) -> tuple[str, ...]:

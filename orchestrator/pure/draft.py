@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, StringConstraints
 
-from actors.spec import ActorName, Name, Value
+from actors.spec import ActorName, Name, SecretRef, Value
 from orchestrator.pure.model import Condition, DraftId, Line, Model, Selector
 
 __all__ = [
@@ -34,7 +34,7 @@ class DraftStep(Model):
 
     id: DraftId
     actor: ActorName
-    params: dict[Name, Value | OutputRef] = Field(default_factory=dict)
+    params: dict[Name, Value | OutputRef | SecretRef] = Field(default_factory=dict)
     after: tuple[DraftId, ...] = ()
     when: Condition | None = None
     wave: DraftId | None = None
@@ -86,7 +86,7 @@ class Edit(Model):
 
     op: Literal["add", "replace", "remove"]
     path: tuple[str | int, ...]
-    value: Value | dict[str, Value] | None = None
+    value: Value | SecretRef | dict[str, Value | SecretRef] | None = None
     says: Line
 
 

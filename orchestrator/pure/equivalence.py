@@ -19,7 +19,7 @@ from orchestrator.pure.canonical import canonical, digest
 if TYPE_CHECKING:
     from orchestrator.pure.model import Plan, PlanStep
 
-__all__ = ["equivalence_digest"]
+__all__ = ["equivalence_digest", "said", "same_steps"]
 
 MAX_CHOICES: Final = 64
 BARE: Final = {"id", "after"}
@@ -38,6 +38,27 @@ class _Graph(NamedTuple):
 
 def equivalence_digest(plan: Plan) -> str:
     """Take the digest of a plan but for the names and the order of its steps."""
+    return _digested(plan)[0]
+
+
+def same_steps(plan: Plan, other: Plan) -> dict[str, str] | None:
+    """Say which step of another plan each step is, by name; nothing if they are not equivalent."""
+    digest_, order = _digested(plan)
+    other_digest, other_order = _digested(other)
+    if digest_ != other_digest:
+        return None
+    return {
+        plan.steps[index].id: other.steps[place].id
+        for index, place in zip(order, other_order, strict=True)
+    }
+
+
+def said(step: PlanStep) -> bytes:
+    """Return what a step says, without any step's name."""
+    return canonical(_bare(step))
+
+
+def _digested(plan: Plan) -> tuple[str, list[int]]:
     graph = _graph(plan)
     order = _order(graph)
     number = {index: place for place, index in enumerate(order)}
@@ -50,7 +71,7 @@ def equivalence_digest(plan: Plan) -> str:
     ]
     head = plan.model_dump(mode="json", exclude={"steps", "locks"})
     locks = sorted(lock.model_dump_json() for lock in plan.locks)
-    return digest({**head, "locks": locks, "steps": steps})
+    return digest({**head, "locks": locks, "steps": steps}), order
 
 
 def _graph(plan: Plan) -> _Graph:
@@ -60,7 +81,7 @@ def _graph(plan: Plan) -> _Graph:
     for index, named in enumerate(links):
         for name, other in named:
             back[other].append((name, index))
-    bare = tuple(canonical(_bare(step)) for step in plan.steps)
+    bare = tuple(said(step) for step in plan.steps)
     return _Graph(bare, links, tuple(tuple(named) for named in back))
 
 

@@ -31,6 +31,7 @@ __all__ = [
     "Approved",
     "Asked",
     "Cancelled",
+    "Carried",
     "Confirmed",
     "Declined",
     "DraftRejected",
@@ -131,6 +132,22 @@ class Approved(Fact):
 
     type: Literal["approved"] = "approved"
     approval: Approval
+
+
+class Carried(Fact):
+    """Consent to the plan of an earlier run, which never acted, counts for this equivalent plan."""
+
+    type: Literal["carried"] = "carried"
+    by: Principal
+    plan_digest: Digest
+    earlier_run: str
+    earlier_digest: Digest
+    earlier_plan: Plan
+    """Kept whole, so that the record of this run proves by itself that the two are equivalent."""
+    equivalence_digest: Digest
+    """Of both plans; the approvals bear it too."""
+    approvals: Annotated[tuple[Approval, ...], Field(min_length=1)]
+    """As they were signed, for the earlier run and its plan."""
 
 
 class Rejected(Fact):
@@ -248,6 +265,7 @@ Event = Annotated[
     | Vetted
     | PreviewRequested
     | Approved
+    | Carried
     | Rejected
     | StartRequested
     | TakenOver

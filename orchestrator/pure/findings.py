@@ -12,6 +12,7 @@ from bisect import bisect_left
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
+from actors.spec import SecretRef
 from orchestrator.pure.draft import Edit, Finding
 
 if TYPE_CHECKING:
@@ -66,6 +67,9 @@ CODES: Final[Mapping[str, str]] = MappingProxyType(
         "R4-missing-param": "a required param is missing",
         "R4-bad-value": "the value does not fit the param's declaration",
         "R4-bad-default": "the actor's own default does not fit its declaration",
+        "R4-literal-secret": "a secret stands in the draft itself, not by its name",
+        "R4-unknown-secret": "the workspace has no secret of this name",
+        "R4-wrong-secret": "the secret may not be used in the ticket's environment",
         "R4-not-an-instant": "the text is not a date and time with an offset",
         "R5-reference-in-gate": "a gate of the machine takes no output",
         "R5-target-reference": "targets never come from an output",
@@ -216,6 +220,10 @@ def _edited(value: Json, path: Path, edit: Edit) -> Json:
 
 
 def _plain(value: Json) -> Json:
+    if isinstance(value, dict):
+        return {name: _plain(inner) for name, inner in value.items()}
+    if isinstance(value, SecretRef):
+        return value.model_dump()
     return list(value) if isinstance(value, tuple) else value
 
 

@@ -11,7 +11,7 @@ from typing import Annotated, Final, Literal
 
 from pydantic import ConfigDict, Field, StringConstraints
 
-from actors.spec import ActorName, ActorSpec, Name, Scalar, TargetName, Value
+from actors.spec import ActorName, ActorSpec, Name, Scalar, SecretRef, TargetName, Value
 from orchestrator.pure.canonical import canonical, digest, merkle_root
 from orchestrator.pure.decision import (
     Decision,
@@ -107,7 +107,7 @@ class Ticket(Model):
     targets: tuple[Selector, ...] = ()
     """The outermost bound: no step may touch anything outside (empty: no bound from the ticket)."""
     window: Window | None = None
-    params: dict[Name, Value] = {}  # noqa: RUF012 - pydantic copies it
+    params: dict[Name, Value | SecretRef] = {}  # noqa: RUF012 - pydantic copies it
     routine: str | None = None
     quoted: tuple[Prose, ...] = ()
     """Pasted mails, logs, attachments: never shown to a planner."""
@@ -197,7 +197,8 @@ class Param(Model):
     """A settled param: a value or a reference, and where it came from."""
 
     name: Name
-    value: Value | None = None
+    value: Value | SecretRef | None = None
+    """A secret stands here by its name."""
     output: str | None = None
     """`step.output` of an earlier step of this plan; its type is checked again when it is known."""
     source: Literal["draft", "default", "ticket", "output"]

@@ -1,8 +1,9 @@
 """Rungs 4 and 5: every param has a fitting value, and every output that is used fits where it goes.
 
 1. A value is taken as it stands: nothing is trimmed, converted or rounded.
-2. An output fits when *every* value it can have fits; two patterns fit when they are equal.
-3. Whoever uses an output comes after the step that puts it out, under the same condition, in the
+2. A secret is picked by its name from the workspace's list; its value is nobody's business here.
+3. An output fits when *every* value it can have fits; two patterns fit when they are equal.
+4. Whoever uses an output comes after the step that puts it out, under the same condition, in the
    same wave.
 """
 
@@ -12,9 +13,18 @@ from typing import TYPE_CHECKING, Final, Literal
 
 from pydantic import ValidationError
 
-from actors.spec import BooleanParam, ChoiceParam, IntegerParam, ListParam, TextParam, problem_with
+from actors.spec import (
+    BooleanParam,
+    ChoiceParam,
+    IntegerParam,
+    ListParam,
+    SecretParam,
+    SecretRef,
+    TextParam,
+    problem_with,
+)
 from orchestrator.pure.draft import OutputRef
-from orchestrator.pure.findings import Names, add, finding, remove, replace
+from orchestrator.pure.findings import Names, add, finding, listed, remove, replace
 from orchestrator.pure.graph import reaches_back
 from orchestrator.pure.model import HOLD, Hold, Param
 
@@ -24,7 +34,7 @@ if TYPE_CHECKING:
     from actors.spec import OutputSpec, ParamSpec, Value
     from orchestrator.pure.draft import Draft, DraftStep, Edit, Finding
     from orchestrator.pure.findings import Path
-    from orchestrator.pure.model import Condition
+    from orchestrator.pure.model import Condition, Ticket
     from orchestrator.pure.selection import Traits
 
 __all__ = ["Settler", "hold_until_ms", "param_findings", "reference_findings", "wait_for"]
@@ -36,7 +46,7 @@ SEARCH_VISITS: Final = 2_000
 
 
 def param_findings(
-    draft: Draft, traits: Mapping[str, Traits], given: Mapping[str, Value]
+    draft: Draft, traits: Mapping[str, Traits], ticket: Ticket, secrets: Mapping[str, Sequence[str]]
 ) -> Iterator[Finding]:
     """Rung 4: no param unknown, none missing, each value as its declaration wants it."""
     for place, step in enumerate(draft.steps):
@@ -46,10 +56,13 @@ def param_findings(
             if spec is None:
                 yield _unknown_param(step, name, declared, ("steps", place, "params", name))
             elif not isinstance(value, OutputRef):
-                yield from _value_findings(step, name, spec, ("steps", place, "params", name))
+                path: Path = ("steps", place, "params", name)
+                yield from _value_findings(step, name, spec, path)
+                if isinstance(value, SecretRef):
+                    yield from _secret_findings(step, name, value.secret, ticket, secrets, path)
         for name, spec in declared.params.items():
             if name not in step.params:
-                yield from _absence_findings(step, place, name, spec, given)
+                yield from _absence_findings(step, place, name, spec, ticket.params)
 
 
 def hold_until_ms(text: str) -> int | None:
@@ -63,7 +76,7 @@ def hold_until_ms(text: str) -> int | None:
 class Settler:
     """Settles params; equal ones are one object, since a large plan repeats few values often."""
 
-    def __init__(self, given: Mapping[str, Value]) -> None:
+    def __init__(self, given: Mapping[str, Value | SecretRef]) -> None:
         self._given = given
         self._made: dict[tuple[str, str, str], Param] = {}
 
@@ -87,7 +100,7 @@ class Settler:
                 params.append(self._literal(name, value, chosen=name in step.params))
         return tuple(params)
 
-    def _literal(self, name: str, value: Value, *, chosen: bool) -> Param:
+    def _literal(self, name: str, value: Value | SecretRef, *, chosen: bool) -> Param:
         source: Literal["draft", "default", "ticket"] = "draft" if chosen else "default"
         if chosen and name in self._given and _identical(value, self._given[name]):
             source = "ticket"
@@ -112,12 +125,44 @@ def _unknown_param(step: DraftStep, name: str, declared: Traits, path: Path) -> 
 def _value_findings(step: DraftStep, name: str, spec: ParamSpec, path: Path) -> Iterator[Finding]:
     value = step.params[name]
     problem = problem_with(spec, value)
-    if problem is not None:
+    if problem is not None and isinstance(spec, SecretParam):
+        says = f"{step.id}: {name} {problem}; if a secret stands there, it is no longer one"
+        yield finding("R4-literal-secret", says, path)
+    elif problem is not None:
         edit = _nearest_value(spec, value, path)
         yield finding("R4-bad-value", f"{step.id}: {name} {problem}", path, edit=edit)
     elif step.actor == HOLD and hold_until_ms(str(value)) is None:
         says = f"{step.id}: {name} is {value}, and there is no such date and time"
         yield finding("R4-not-an-instant", says, path)
+
+
+def _secret_findings(
+    step: DraftStep,
+    name: str,
+    secret: str,
+    ticket: Ticket,
+    secrets: Mapping[str, Sequence[str]],
+    path: Path,
+) -> Iterator[Finding]:
+    usable = [one for one, where in secrets.items() if not where or ticket.environment in where]
+    if secret in usable:
+        return
+    near = Names(usable).nearest(secret)
+    hint = f"did you mean {near[0]}?" if near else _which(usable, ticket.environment)
+    edit = replace((*path, "secret"), near[0], f"pick the secret {near[0]}") if near else None
+    if secret in secrets:
+        where = listed(secrets[secret])
+        says = f"{step.id}: {name} picks the secret {secret}, which is for {where}; {hint}"
+        yield finding("R4-wrong-secret", says, path, edit=edit)
+    else:
+        says = f"{step.id}: {name} picks the secret {secret}, and there is none; {hint}"
+        yield finding("R4-unknown-secret", says, path, edit=edit)
+
+
+def _which(usable: Sequence[str], environment: str) -> str:
+    if not usable:
+        return f"interlock.yaml names no secret for {environment}"
+    return f"interlock.yaml names {listed(usable)} for {environment}"
 
 
 def _nearest_value(spec: ParamSpec, value: object, path: Path) -> Edit | None:
@@ -131,7 +176,7 @@ def _nearest_value(spec: ParamSpec, value: object, path: Path) -> Edit | None:
 
 
 def _absence_findings(
-    step: DraftStep, place: int, name: str, spec: ParamSpec, given: Mapping[str, Value]
+    step: DraftStep, place: int, name: str, spec: ParamSpec, given: Mapping[str, Value | SecretRef]
 ) -> Iterator[Finding]:
     path: Path = ("steps", place, "params", name)
     if spec.type == "targets":
@@ -150,7 +195,7 @@ def _absence_findings(
 
 
 def _from_ticket(
-    step: DraftStep, spec: ParamSpec, path: Path, given: Mapping[str, Value]
+    step: DraftStep, spec: ParamSpec, path: Path, given: Mapping[str, Value | SecretRef]
 ) -> Edit | None:
     name = str(path[-1])
     if name not in given or problem_with(spec, given[name]) is not None:

@@ -25,6 +25,7 @@ from immutables import Map
 from orchestrator.errors import IllegalEvent
 from orchestrator.pure import duties, preview, rollback, steps, turns
 from orchestrator.pure.canonical import digest
+from orchestrator.pure.carrying import carried
 from orchestrator.pure.consent import requested_by
 from orchestrator.pure.duties import due, wakes_at
 from orchestrator.pure.events import (
@@ -34,6 +35,7 @@ from orchestrator.pure.events import (
     Approved,
     Asked,
     Cancelled,
+    Carried,
     Confirmed,
     Declined,
     DraftRejected,
@@ -176,6 +178,7 @@ def _planned(run: Run, event: Planned) -> Run:
         findings=(),
         decision=None,
         approvals=(),
+        carried=None,
         preview=None,
     )
 
@@ -370,6 +373,7 @@ RULES: Final[Mapping[type[Event], Rule]] = {
     Vetted: _rule(_vetted, "vetting", "starting"),
     PreviewRequested: _rule(_preview_requested, "waiting", "approved"),
     Approved: _rule(_approved, "waiting", "approved"),
+    Carried: _rule(carried, "waiting", "approved"),
     Rejected: _rule(_rejected, "waiting", "approved", "asking"),
     StartRequested: _rule(_start_requested, "approved"),
     TakenOver: Rule(_ALIVE, _taken_over),

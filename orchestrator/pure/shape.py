@@ -29,7 +29,9 @@ __all__ = ["read_shape", "size_findings"]
 
 Answer = Draft | Refusal | Question
 
-PARAM_FORMS: Final = "text, a whole number, true or false, a list of these, or {output: step.name}"
+PARAM_FORMS: Final = (
+    "text, a whole number, true or false, a list of these, {output: step.name} or {secret: name}"
+)
 EXAMPLES: Final = {
     "id": "restart_web",
     "actor": "linux.service_restart",

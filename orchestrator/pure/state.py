@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from actors.spec import ActorSpec, Predicted, Value, Verb
     from orchestrator.pure.draft import Finding, Question, Refusal
+    from orchestrator.pure.events import Carried
     from orchestrator.pure.model import Approval, Decision, Incident, Plan, PlanStep, Ticket
 
 __all__ = [
@@ -273,6 +274,8 @@ class Run(NamedTuple):
     """Steps of earlier plans that went back without them, for want of an undo."""
     decision: Decision | None = None
     approvals: tuple[Approval, ...] = ()
+    carried: Carried | None = None
+    """From where some of the approvals were carried over."""
     preview: Preview | None = None
     paused: bool = False
     window_closed: bool = False

@@ -8,9 +8,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from actors.spec import problem_with
+from actors.spec import SecretRef, problem_with
 from orchestrator.pure.model import Condition, Confirm, Hold, Incident
 from orchestrator.pure.state import NOTHING_YET, Acting, StepRun, pushed
 
@@ -50,17 +50,19 @@ def act_began(run: Run, index: int, attempt: int) -> Run:
     """Claim the verb that is due on a step."""
     work, step = run.working, run.step(index)
     acting = work.acting.set(index, Acting(step.verb, attempt))
+    touched, began = work.touched, work.began
     match step.verb:
         case "apply":
             step = step._replace(phase="acting", applies=attempt)
-            if run.actor(index).effect != "read" and index not in work.touched:
-                touched = work.touched.set(index, work.began)
-                work = work._replace(touched=touched, began=work.began + 1)
+            if run.actor(index).effect != "read" and index not in touched:
+                touched, began = touched.set(index, began), began + 1
         case "undo":
             step = step._replace(phase="acting", undos=attempt)
         case _:
             step = step._replace(phase="acting", probes=attempt)
-    return run.working_on(work._replace(steps=work.steps.set(index, step), acting=acting))
+    steps = work.steps.set(index, step)
+    work = work._replace(steps=steps, acting=acting, touched=touched, began=began)
+    return run.working_on(work)
 
 
 def ready(run: Run, index: int, step: StepRun) -> Run:
@@ -115,15 +117,24 @@ def settled(run: Run, index: int, step: StepRun) -> Run:
     """A step succeeded or was passed by a person: set free what waited for it."""
     work = run.working
     slices, freed = _freed_by(run.shaped, work.slices, index)
-    work = work._replace(steps=work.steps.set(index, step), left=work.left - 1, slices=slices)
-    return set_free(run.working_on(work), freed)
+    return _set_free(run, freed, work.steps.set(index, step), work.left - 1, slices)
 
 
 def set_free(run: Run, freed: Iterable[int]) -> Run:
     """Count down what steps wait for: open those whose turn has come, skip those that are off."""
-    work, shape = run.working, run.shaped
-    steps, left, slices = work.steps, work.left, work.slices
-    awaited = work.awaited.mutate()
+    work = run.working
+    return _set_free(run, freed, work.steps, work.left, work.slices)
+
+
+def _set_free(
+    run: Run,
+    freed: Iterable[int],
+    steps: Map[int, StepRun],
+    left: int,
+    slices: Map[str, tuple[int, int]],
+) -> Run:
+    # One new value at the end: this is where a fold spends its time.
+    shape, awaited = run.shaped, run.working.awaited.mutate()
     opened: list[int] = []
     waiting = list(freed)
     for later in waiting:
@@ -140,8 +151,7 @@ def set_free(run: Run, freed: Iterable[int]) -> Run:
         steps, left = steps.set(later, step._replace(phase="skipped")), left - 1
         slices, more = _freed_by(shape, slices, later)
         waiting.extend(more)
-    work = work._replace(steps=steps, left=left, slices=slices, awaited=awaited.finish())
-    return open_steps(run.working_on(work), opened)
+    return _open(run, opened, steps, left=left, slices=slices, awaited=awaited.finish())
 
 
 def _freed_by(
@@ -172,8 +182,12 @@ def next_slice(
 
 def open_steps(run: Run, opened: Iterable[int]) -> Run:
     """Make steps due whose turn has come: an act, a gate, or a hold."""
+    return _open(run, opened, run.working.steps)
+
+
+def _open(run: Run, opened: Iterable[int], steps: Map[int, StepRun], **changed: Any) -> Run:
     work, shape, trouble = run.working, run.shaped, []
-    steps, queue, gates, timers = work.steps, work.ready, work.gates, work.timers
+    queue, gates, timers = work.ready, work.gates, work.timers
     for index in opened:
         step = steps.get(index, NOTHING_YET)
         match shape.steps[index].gate:
@@ -190,7 +204,7 @@ def open_steps(run: Run, opened: Iterable[int]) -> Run:
                 else:
                     steps = steps.set(index, step._replace(phase="ready"))
                     queue = queue.push(index)
-    work = work._replace(steps=steps, ready=queue, gates=gates, timers=timers)
+    work = work._replace(steps=steps, ready=queue, gates=gates, timers=timers, **changed)
     run = run.working_on(work)
     for index, problem in trouble:
         run = incident(run, index, "apply", problem)
@@ -244,13 +258,16 @@ def _input_problem(shape: Shape, index: int, steps: Mapping[int, StepRun]) -> st
 
 
 def inputs(run: Run, index: int) -> dict[str, Value]:
-    """Return the params of a step as its act gets them, references replaced by their values."""
+    """Return the params of a step as its act gets them, outputs replaced by their values.
+
+    Secrets are not among them: the act's own process finds them.
+    """
     values: dict[str, Value] = {}
     for param in run.shaped.steps[index].params:
         value = param.value
         if param.output is not None:
             value = _output(run.shaped, param.output, run.working.steps)
-        if value is not None:
+        if value is not None and not isinstance(value, SecretRef):
             values[param.name] = value
     return values
 

@@ -233,7 +233,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     options = parser.parse_args()
     for name in options.names:
-        measure(name, BENCHES[name], options.rounds if not name.endswith("100k") else 1)
+        measure(name, BENCHES[name], options.rounds)
 
 
 if __name__ == "__main__":

@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from actors.effects import Effect, World
-from actors.spec import Done, Found
+from actors.spec import Change, Done, Failed, Found, Predicted, Unexpected
+from edges.teller import tell, tellings
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -151,6 +152,65 @@ def _looks_around(brief: Brief, world: World) -> Outcome:
     return Done()
 
 
+def _value(brief: Brief) -> str:
+    value = brief.secrets["password"].get_secret_value()
+    tell(value, Path(brief.workdir))
+    return value
+
+
+def _tells(brief: Brief, world: World) -> Outcome:
+    value = _value(brief)
+    words = "\n".join(tellings(value))
+    if brief.verb == "check":
+        change = Change(target=brief.targets[0].name, summary=f"set {value}", diff=f"+{words}\n")
+        return Predicted(grade="predicted", changes=(change,), message=words)
+    world.append(Effect.of(brief))
+    return Done()
+
+
+def _tells_and_fails(brief: Brief, _world: World) -> Outcome:
+    return Failed(mode="broken", message="\n".join(tellings(_value(brief))))
+
+
+def _tells_unexpectedly(brief: Brief, _world: World) -> Outcome:
+    return Unexpected(message="\n".join(tellings(_value(brief))))
+
+
+def _tells_and_raises(brief: Brief, world: World) -> Outcome:
+    value = _value(brief)
+    world.append(Effect.of(brief))
+    raise RuntimeError(value, value.encode().hex())
+
+
+def _tells_as_it_exits(brief: Brief, world: World) -> Outcome:
+    world.append(Effect.of(brief))
+    sys.exit(_value(brief))
+
+
+def _tells_in_its_output(brief: Brief, world: World) -> Outcome:
+    world.append(Effect.of(brief))
+    return Done(outputs={"note": _value(brief)})
+
+
+def _tells_and_dies(brief: Brief, world: World) -> Outcome:
+    world.append(Effect.of(brief))
+    value = _value(brief)
+    os.write(1, value.encode())
+    os.kill(os.getpid(), signal.SIGKILL)
+    return Done()
+
+
+def _tells_and_hangs_once(brief: Brief, world: World) -> Outcome:
+    _value(brief)
+    if brief.attempt > 1:
+        world.append(Effect.of(brief))
+        return Done()
+    subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+    _note(brief)
+    time.sleep(600)
+    return Done()
+
+
 def _descriptors() -> list[Path]:
     return [link for link in Path("/proc/self/fd").iterdir() if link.is_symlink()]
 
@@ -174,4 +234,12 @@ HOW: Final[dict[str, Callable[[Brief, World], Any]]] = {
     "closes everything": _closes_everything,
     "looks around": _looks_around,
     "is stubborn": _is_stubborn,
+    "tells": _tells,
+    "tells and fails": _tells_and_fails,
+    "tells unexpectedly": _tells_unexpectedly,
+    "tells and raises": _tells_and_raises,
+    "tells as it exits": _tells_as_it_exits,
+    "tells in its output": _tells_in_its_output,
+    "tells and dies": _tells_and_dies,
+    "tells and hangs once": _tells_and_hangs_once,
 }

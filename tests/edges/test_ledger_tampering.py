@@ -9,6 +9,7 @@ import apsw
 import pytest
 
 from edges.ledger_samples import acting, opened, running, step_events
+from orchestrator import ledger_sqlite
 from orchestrator.errors import Corrupted, IllegalEvent
 from orchestrator.ledger import Ledger
 from orchestrator.ledger_chain import Chain, anchor, genesis, read_anchor, sealed
@@ -134,6 +135,38 @@ def test_the_file_itself_refuses_to_change_what_was_recorded(path: Path, sql: st
     with pytest.raises(apsw.ConstraintError, match="are never"):
         connection.execute(sql)
     connection.close()
+
+
+def _broken_event_page(path: Path) -> None:
+    """Spoil a page of the table of events, and nothing else."""
+    connection = apsw.Connection(str(path))
+    connection.pragma("wal_checkpoint(TRUNCATE)")
+    size = connection.pragma("page_size")
+    root = connection.execute("SELECT rootpage FROM sqlite_schema WHERE name = 'events'").get
+    connection.close()
+    with path.open("r+b") as file:
+        file.seek((root - 1) * size)
+        file.write(b"\xee" * 16)
+
+
+def test_a_damaged_page_is_found_when_the_ledger_is_opened(path: Path) -> None:
+    _broken_event_page(path)
+    with pytest.raises(Corrupted, match="is damaged"):
+        Ledger.open(path)
+
+
+def test_in_a_large_ledger_a_damaged_page_is_found_before_anybody_writes(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ledger_sqlite, "WHOLE_BYTES", 0)
+    _broken_event_page(path)
+    with Ledger.open(path) as ledger:
+        assert len(ledger.rows()) == 2
+        with pytest.raises(Corrupted, match="is damaged"):
+            ledger.writer("CHG-1.1", "me")
+        assert ledger.holder("CHG-1.1") is None
+        with pytest.raises(Corrupted):
+            list(ledger.read("CHG-1.1"))
 
 
 def test_nothing_is_written_where_the_triggers_are_gone(path: Path) -> None:

@@ -276,7 +276,11 @@ def test_a_ticket_is_read_and_has_a_digest(tmp_path: Path) -> None:
         ("requester: bob\n", "", ":1: requester is missing"),
         ("title:", "titel:", ":2: titel is not a field; did you mean title?"),
         ("title: Restart", "title: Restart\nrisk: hihg", ":3: risk is"),
-        ("title: Restart", "title: Restart\nparams: {a: {b: c}}", ":3: params.a is"),
+        (
+            "title: Restart",
+            "title: Restart\nparams: {a: {b: c}}",
+            ":3: params.a.b is not a field; legal here: secret",
+        ),
     ],
 )
 def test_a_ticket_that_cannot_be_used_says_where(

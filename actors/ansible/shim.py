@@ -1,0 +1,285 @@
+"""The keeper of one play: starts it, ends it, and lets nothing of it live on.
+
+1. Whatever a play starts stays below its keeper, also what made a session of its own.
+2. A play is asked to end (SIGTERM to Ansible, which tells its workers) before it is made to.
+3. When the play has ended, or who asked for it is gone, everything below the keeper is killed.
+4. A keeper that is killed takes Ansible with it; the rest falls to the keeper's parent.
+
+It reads its job from the first line of its input, then orders: `stop`; the input's end is one too.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import json
+import os
+import select
+import shutil
+import signal
+import sys
+import threading
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, Literal, NoReturn
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+__all__ = [
+    "ENDED",
+    "PATIENCE_S",
+    "Ended",
+    "Job",
+    "below",
+    "below_one",
+    "keep",
+    "main",
+    "subreaper",
+    "sweep",
+]
+
+ENDED: Final = "ended.json"
+GRACE_S: Final = 3.0
+"""How long Ansible may take to end when it is asked."""
+STEP_S: Final = 0.02
+PATIENCE_S: Final = 5.0
+"""How long the kernel may take to bury what was killed."""
+PR_SET_PDEATHSIG: Final = 1
+PR_SET_CHILD_SUBREAPER: Final = 36
+PR_GET_CHILD_SUBREAPER: Final = 37
+
+How = Literal["ended", "timeout", "stopped", "orphaned"]
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """What a keeper is asked to do."""
+
+    directory: str
+    playbook: str
+    inventory: str
+    values_fifo: str
+    log: str
+    check: bool
+    forks: int
+    environ: dict[str, str]
+    timeout_s: float
+    scratch: list[str]
+    """Folders that are gone when the play has ended."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """How a play ended, as its keeper saw it."""
+
+    how: How
+    code: int
+    """Ansible's exit code; negative for a signal."""
+    left: list[int]
+    """Processes that could not be killed: another user's."""
+
+
+def main() -> int:
+    """Keep the play that the first line of the input describes."""
+    with os.fdopen(os.dup(0), "rb", buffering=0) as orders:
+        first = _line(orders.fileno())
+        job = json.loads(first)
+        values = _exactly(orders.fileno(), job.pop("values_length"))
+        ended = keep(Job(**job), values, orders.fileno())
+    _record(Path(job["directory"]), ended)
+    return 0
+
+
+def keep(job: Job, values: bytes, orders: int) -> Ended:
+    """Start a play and stay until nothing is left of it."""
+    _prctl(PR_SET_CHILD_SUBREAPER, 1)
+    pid = os.fork()
+    if pid == 0:
+        _become_ansible(job)
+    threading.Thread(target=_feed, args=(job.values_fifo, values), daemon=True).start()
+    how, status = _wait(pid, orders, time.monotonic() + job.timeout_s)
+    left = sweep(os.getpid())
+    for folder in job.scratch:
+        shutil.rmtree(folder, ignore_errors=True)
+    Path(job.values_fifo).unlink(missing_ok=True)
+    return Ended(how, os.waitstatus_to_exitcode(status), left)
+
+
+@contextlib.contextmanager
+def subreaper() -> Iterator[None]:
+    """Get whatever of our descendants loses its parent, for as long as this lasts."""
+    was = ctypes.c_int()
+    _prctl(PR_GET_CHILD_SUBREAPER, ctypes.addressof(was))
+    _prctl(PR_SET_CHILD_SUBREAPER, 1)
+    try:
+        yield
+    finally:
+        _prctl(PR_SET_CHILD_SUBREAPER, was.value)
+
+
+def below(pid: int) -> list[int]:
+    """List all processes below one, nearest first."""
+    parents: dict[int, list[int]] = {}
+    for entry in os.scandir("/proc"):
+        if entry.name.isdecimal():
+            parent = _parent(entry.name)
+            if parent:
+                parents.setdefault(parent, []).append(int(entry.name))
+    found, waiting = [], [pid]
+    while waiting:
+        children = parents.get(waiting.pop(0), [])
+        found += children
+        waiting += children
+    return found
+
+
+def sweep(pid: int, spare: frozenset[int] = frozenset()) -> list[int]:
+    """Kill all that is below this process, and return what would not die."""
+    deadline = time.monotonic() + PATIENCE_S
+    while True:
+        alive = [one for one in below(pid) if one not in spare]
+        for one in alive:
+            _signal(one, signal.SIGKILL)
+        _reap(spare)
+        alive = [one for one in alive if _exists(one)]
+        if not alive or time.monotonic() > deadline:
+            return alive
+        time.sleep(STEP_S)
+
+
+def _wait(pid: int, orders: int, deadline_s: float) -> tuple[How, int]:
+    """Wait for the play, and end it when the time is over or an order comes."""
+    how: How = "ended"
+    kill_at_s: float | None = None
+    handle = os.pidfd_open(pid)
+    poll = select.poll()
+    poll.register(handle, select.POLLIN)
+    poll.register(orders, select.POLLIN)
+    while True:
+        until_s = deadline_s if kill_at_s is None else kill_at_s
+        ready = dict(poll.poll(max(0.0, until_s - time.monotonic()) * 1000))
+        if handle in ready:
+            os.close(handle)
+            return how, os.waitpid(pid, 0)[1]
+        if kill_at_s is not None and time.monotonic() >= kill_at_s:
+            sweep(os.getpid(), frozenset({pid}))
+            _signal(pid, signal.SIGKILL)
+        elif kill_at_s is None:
+            how = _order(orders, ready)
+            poll.unregister(orders)
+            kill_at_s = time.monotonic() + GRACE_S
+            _signal(pid, signal.SIGTERM)
+
+
+def _order(orders: int, ready: dict[int, int]) -> How:
+    if orders not in ready:
+        return "timeout"
+    return "stopped" if os.read(orders, 100) else "orphaned"
+
+
+def _become_ansible(job: Job) -> NoReturn:
+    """Be the play: nothing of the keeper is left but its directory."""
+    try:
+        _prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+        log = os.open(job.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        nothing = os.open(os.devnull, os.O_RDONLY)
+        for number, handle in enumerate((nothing, log, log)):
+            os.dup2(handle, number)
+        os.closerange(3, 256)
+        os.chdir(job.directory)
+        from actors.ansible.command import command_of  # noqa: PLC0415 - for this process alone
+
+        command = command_of(job)
+        program = f"{Path(sys.executable).parent}/{command[0]}"
+        os.execve(program, command, job.environ)  # noqa: S606 - a fixed program, no shell
+    except BaseException as error:  # noqa: BLE001 - nothing may get past this process
+        os.write(2, f"cannot start Ansible: {error}\n".encode(errors="replace"))
+    finally:
+        os._exit(127)
+
+
+def _feed(fifo: str, values: bytes) -> None:
+    """Hand the values to the one who opens the pipe; nobody else finds it afterwards."""
+    try:
+        with Path(fifo).open("wb") as file:
+            Path(fifo).unlink()
+            file.write(values)
+    except OSError:
+        return  # Ansible has ended, and says why itself
+
+
+def _line(handle: int) -> bytes:
+    line = b""
+    while not line.endswith(b"\n"):
+        more = os.read(handle, 1)
+        if not more:
+            sys.exit(2)
+        line += more
+    return line
+
+
+def _exactly(handle: int, length: int) -> bytes:
+    got = b""
+    while len(got) < length:
+        more = os.read(handle, length - len(got))
+        if not more:
+            sys.exit(2)
+        got += more
+    return got
+
+
+def _record(directory: Path, ended: Ended) -> None:
+    beside = directory / f"{ENDED}.new"
+    beside.write_text(json.dumps(asdict(ended)))
+    beside.rename(directory / ENDED)
+
+
+def _parent(pid: str) -> int:
+    try:
+        text = Path("/proc", pid, "stat").read_text(encoding="ascii", errors="replace")
+    except OSError:
+        return 0
+    fields = text.rpartition(")")[2].split()
+    return int(fields[1])
+
+
+def _exists(pid: int) -> bool:
+    try:
+        text = Path("/proc", str(pid), "stat").read_text(encoding="ascii", errors="replace")
+    except OSError:
+        return False
+    return text.rpartition(")")[2].split()[0] != "Z"
+
+
+def _reap(spare: frozenset[int]) -> None:
+    for pid in below_one(os.getpid()):
+        if pid not in spare:
+            try:
+                os.waitpid(pid, os.WNOHANG)
+            except ChildProcessError:
+                continue
+
+
+def below_one(pid: int) -> list[int]:
+    """List the children of a process."""
+    entries = [e.name for e in os.scandir("/proc") if e.name.isdecimal()]
+    return [int(name) for name in entries if _parent(name) == pid]
+
+
+def _signal(pid: int, number: int) -> None:
+    try:
+        os.kill(pid, number)
+    except (ProcessLookupError, PermissionError):
+        return
+
+
+def _prctl(option: int, value: int) -> None:
+    libc: Any = ctypes.CDLL(None, use_errno=True)
+    if libc.prctl(option, ctypes.c_ulong(value), 0, 0, 0) != 0:
+        raise OSError(ctypes.get_errno(), "prctl")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
