@@ -157,12 +157,9 @@ class Local:
 
     def _propose(self, run: Run, now_ms: int) -> Event:
         catalog, _, inventory = self._read()
-        settings = self.workspace.settings
         here = around(self.workspace, self._read(), self.environ)
-        limits = replace(
-            self.workspace.limits(),
-            withheld=withheld(run.ticket, run.by, now_ms, settings, here),
-        )
+        hidden = withheld(run.ticket, run.by, now_ms, self.workspace.settings, here)
+        limits = replace(self.workspace.limits(), withheld=hidden)
         return propose(run, now_ms, catalog=catalog, inventory=inventory, limits=limits)
 
     def _check_pins(self, run: Run) -> None:

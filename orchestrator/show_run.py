@@ -98,10 +98,8 @@ def add_decision(page: Page, decision: Decision) -> None:
         page.field("decision", "allowed, once the missing approvals are given", "yellow")
     else:
         page.field("decision", words, "alarm" if denied else "green")
-    for denial in decision.denials:
-        _add_denial(page, "denial", denial, "red")
-    for warning in decision.warnings:
-        _add_denial(page, "warning", warning, "yellow")
+    _add_denials(page, "denial", decision.denials, "red")
+    _add_denials(page, "warning", decision.warnings, "yellow")
     for missing in decision.missing:
         page.field("missing", f"{count(missing.count, 'approval')} by {missing.role}", "warn")
     _add_obligations(page, decision.obligations)
@@ -117,6 +115,13 @@ def _add_obligations(page: Page, bound: Obligations) -> None:
         page.field("obligation", f"goes back after {slices} of a wave")
     if bound.not_after_ms is not None:
         page.field("obligation", f"nothing forward begins after {instant(bound.not_after_ms)}")
+
+
+def _add_denials(page: Page, label: str, denials: Sequence[Denial], style: Style) -> None:
+    for denial in denials[:MOST]:
+        _add_denial(page, label, denial, style)
+    if len(denials) > MOST:
+        page.field(label, f"… and {len(denials) - MOST:,} more: interlock show RUN --json", style)
 
 
 def _add_denial(page: Page, label: str, denial: Denial, style: Style) -> None:

@@ -58,10 +58,10 @@ class Limits:
     """Steps that wait for one step."""
     require_evidence: tuple[str, ...] = ()
     """Environments in which an actor's own tests must have passed for its digest."""
-    secrets: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    """The names of secrets, and the environments in which each may be used (none: in all)."""
     withheld: Mapping[str, str] = field(default_factory=dict)
     """Actors that policy does not offer for this ticket, and why."""
+    secrets: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """The names of secrets, and the environments in which each may be used (none: in all)."""
 
 
 @dataclass(frozen=True, slots=True)

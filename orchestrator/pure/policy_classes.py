@@ -10,11 +10,14 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple, TypeVar
 
+from actors.spec import SecretRef
 from orchestrator.pure.graph import Order
-from orchestrator.pure.model import Confirm, Hold
+from orchestrator.pure.model import Confirm
 from orchestrator.pure.policy_input import REDACTED, TARGET, ParamFacts, StepClass
 
 if TYPE_CHECKING:
@@ -68,41 +71,34 @@ class _Key(NamedTuple):
     gate: str
     params: tuple[tuple[object, ...], ...]
     conditional: bool
-    groups: tuple[str, ...]
-    touches: tuple[str, ...]
-    environments: tuple[str, ...]
+    places: _Places
     wave: str | None
-    before: tuple[str, ...]
-    after: tuple[str, ...]
+    sides: _Sides
     confirmed: bool
-    checked: bool
 
 
 def step_classes(
-    shape: Shape, objects: Mapping[str, InventoryObject], said: frozenset[Value]
+    shape: Shape, objects: Mapping[str, InventoryObject], said: frozenset[Value | SecretRef]
 ) -> tuple[StepClass, ...]:
     """Sort the steps into classes; `said` is what the ticket sets in so many words."""
     sides, confirmed = _sides(shape), _confirmed(shape)
     members: dict[_Key, list[int]] = {}
+    alone = _Sides()
     places: dict[tuple[str, ...], _Places] = {}
     for index, step in enumerate(shape.steps):
         if step.targets not in places:
             places[step.targets] = _places(step, objects)
         place = places[step.targets]
-        side = sides.get(index, _Sides())
+        side = sides.get(index, alone)
         key = _Key(
-            actor=step.actor,
-            gate=_gate(step),
-            params=tuple(_param_key(param, step, shape) for param in step.params),
-            conditional=step.when is not None,
-            groups=place.groups,
-            touches=place.touches,
-            environments=place.environments,
-            wave=step.slot.wave if step.slot else None,
-            before=side.before,
-            after=side.after,
-            confirmed=confirmed[index],
-            checked=side.checked,
+            step.actor,
+            "none" if step.gate is None else step.gate.gate,
+            tuple([_param_key(param, step, shape) for param in step.params]),
+            step.when is not None,
+            place,
+            step.slot.wave if step.slot else None,
+            side,
+            confirmed[index],
         )
         members.setdefault(key, []).append(index)
     return tuple(
@@ -112,7 +108,7 @@ def step_classes(
 
 
 def _class(
-    name: str, key: _Key, indices: Sequence[int], shape: Shape, said: frozenset[Value]
+    name: str, key: _Key, indices: Sequence[int], shape: Shape, said: frozenset[Value | SecretRef]
 ) -> StepClass:
     first, spec = shape.steps[indices[0]], shape.specs[indices[0]]
     wide = [len(shape.steps[index].targets) for index in indices]
@@ -128,27 +124,17 @@ def _class(
         disturbs=spec is not None and spec.disturbs,
         conditional=key.conditional,
         params={p.name: _param(p, first, spec, shape, said) for p in first.params},
-        groups=dict.fromkeys(key.groups, True),
-        touches=dict.fromkeys(key.touches, True),
-        environments=dict.fromkeys(key.environments, True),
+        groups=dict.fromkeys(key.places.groups, True),
+        touches=dict.fromkeys(key.places.touches, True),
+        environments=dict.fromkeys(key.places.environments, True),
         targets=sum(wide),
         widest=max(wide),
         wave=key.wave,
-        before=dict.fromkeys(key.before, True),
-        after=dict.fromkeys(key.after, True),
+        before=dict.fromkeys(key.sides.before, True),
+        after=dict.fromkeys(key.sides.after, True),
         confirmed=key.confirmed,
-        checked=key.checked,
+        checked=key.sides.checked,
     )
-
-
-def _gate(step: PlanStep) -> str:
-    match step.gate:
-        case Confirm():
-            return "confirm"
-        case Hold():
-            return "hold"
-        case _:
-            return "none"
 
 
 def _places(step: PlanStep, objects: Mapping[str, InventoryObject]) -> _Places:
@@ -176,6 +162,8 @@ def _param_key(param: Param, step: PlanStep, shape: Shape) -> tuple[object, ...]
 def _shown(param: Param, step: PlanStep) -> Value | None:
     """Return a value with the names of the step's own targets taken out."""
     value = param.value
+    if isinstance(value, SecretRef):
+        return f"secret:{value.secret}"
     if not step.targets:
         return value
     if isinstance(value, tuple):
@@ -194,7 +182,11 @@ def _output(param: Param, shape: Shape) -> str | None:
 
 
 def _param(
-    param: Param, step: PlanStep, spec: ActorSpec | None, shape: Shape, said: frozenset[Value]
+    param: Param,
+    step: PlanStep,
+    spec: ActorSpec | None,
+    shape: Shape,
+    said: frozenset[Value | SecretRef],
 ) -> ParamFacts:
     value = _shown(param, step)
     kind = _secrecy(param)
@@ -209,6 +201,8 @@ def _param(
 
 
 def _secrecy(param: Param) -> Literal["none", "reference", "literal"]:
+    if isinstance(param.value, SecretRef):
+        return "reference"
     values = param.value if isinstance(param.value, tuple) else (param.value,)
     texts = [value for value in values if isinstance(value, str)]
     if any(SECRET_VALUE.search(text) for text in texts):
@@ -251,22 +245,67 @@ class _Tally:
 
 def _sides(shape: Shape) -> dict[int, _Sides]:
     """Prove who acts earlier and later on all targets of each step."""
-    tally = _Tally(Order(shape.before, shape.slots))
-    on_target: dict[str, list[int]] = {}
+    sets: dict[tuple[str, ...], list[int]] = {}
     for index, step in enumerate(shape.steps):
-        for target in step.targets:
-            on_target.setdefault(target, []).append(index)
-    for indices in on_target.values():
-        _count(shape, indices, tally)
+        if step.targets:
+            sets.setdefault(step.targets, []).append(index)
+    sharing = Counter(name for targets in sets for name in targets)
+    chains: dict[tuple[str, ...], tuple[_Sides, ...]] = {}
+    sides: dict[int, _Sides] = {}
+    tangled: dict[str, list[int]] = {}
+    for targets, indices in sets.items():
+        if all(sharing[name] == 1 for name in targets) and _is_chain(shape, indices):
+            actors = tuple(shape.steps[index].actor for index in indices)
+            if actors not in chains:
+                chains[actors] = _along(shape, indices)
+            sides.update(zip(indices, chains[actors], strict=True))
+        else:
+            for name in targets:
+                tangled.setdefault(name, []).extend(indices)
+    return {**sides, **_proved(shape, tangled)}
+
+
+def _is_chain(shape: Shape, indices: Sequence[int]) -> bool:
+    """Say whether each step waits for the one before it, none is skipped, and all share a slot."""
+    first = shape.steps[indices[0]]
+    if first.when is not None or len(indices) > NEAREST:
+        return False
+    for earlier, index in pairwise(indices):
+        step = shape.steps[index]
+        if step.when is not None or step.slot != first.slot or earlier not in shape.before[index]:
+            return False
+    return True
+
+
+def _along(shape: Shape, indices: Sequence[int]) -> tuple[_Sides, ...]:
+    """Say what is certain along a chain; it depends on the actors alone."""
+    actors = [shape.steps[index].actor for index in indices]
+    reads = [_reads(shape, index) for index in indices]
+    return tuple(
+        _Sides(
+            before=tuple(sorted(frozenset(actors[:place]))),
+            after=tuple(sorted(frozenset(actors[place + 1 :]))),
+            checked=any(reads[place + 1 :]),
+        )
+        for place in range(len(indices))
+    )
+
+
+def _proved(shape: Shape, tangled: Mapping[str, list[int]]) -> dict[int, _Sides]:
+    """Prove it pair by pair, target by target."""
+    if not tangled:
+        return {}
+    tally = _Tally(Order(shape.before, shape.slots))
+    for indices in tangled.values():
+        _count(shape, sorted(indices), tally)
     before, after = _covering(shape, tally.before), _covering(shape, tally.after)
     return {
         index: _Sides(
             before=tuple(before.get(index, ())),
             after=tuple(after.get(index, ())),
-            checked=tally.checked.get(index, 0) == len(step.targets),
+            checked=tally.checked.get(index, 0) == len(shape.steps[index].targets),
         )
-        for index, step in enumerate(shape.steps)
-        if step.targets
+        for index in sorted({index for indices in tangled.values() for index in indices})
     }
 
 

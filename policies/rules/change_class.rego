@@ -70,6 +70,7 @@ deny contains {"id": "change_class.no_routine", "subject": "plan", "msg": msg} i
 
 deny contains {"id": "change_class.too_soon", "subject": "plan", "msg": msg} if {
 	class == "normal"
+	rules.normal.lead_minutes > 0
 	ahead_s := input.ticket.window.start.epoch_s - input.run.opened_s
 	ahead_s < rules.normal.lead_minutes * 60
 	minutes := format_int(rules.normal.lead_minutes, 10)

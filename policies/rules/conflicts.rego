@@ -31,7 +31,7 @@ deny contains {"id": "conflicts.wanted", "subject": other.run, "msg": msg} if {
 	some other in input.conflicts
 	not settled(other)
 	number := format_int(other.resources, 10)
-	msg := concat("", [other.run, " is ", other.state, ": ", number, " of the things that this plan needs"])
+	msg := concat("", [other.run, " too needs ", number, " of the things that this plan needs: ", other.state, " by it"])
 }
 
 settled(other) if {

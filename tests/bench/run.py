@@ -5,7 +5,8 @@
 3. Each peer lives in its own environment, pinned to the last library, outside the checkout.
 4. What cannot run is named in the table; it never counts as slow.
 
-    python tests/bench/run.py [disk engine dbos langgraph prefect start compile approvals large]
+    python tests/bench/run.py [disk engine dbos langgraph prefect start compile approvals large
+                               policy]
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ TABLES: Final = {
     "compile": "bench_compile.py",
     "approvals": "bench_approvals.py",
     "large": "bench_large.py",
+    "policy": "bench_policy.py",
 }
 """Measure something that no peer has, and print their own table."""
 LIMIT_S: Final = 900

@@ -86,7 +86,8 @@ def test_only_what_touches_the_span_is_returned_the_earliest_first() -> None:
 
 
 def test_where_there_is_no_calendar_there_are_no_freezes() -> None:
-    for params in ({}, {"freeze": {}}, {"freeze": "none"}, None):
+    nothing: tuple[Any, ...] = ({}, {"freeze": {}}, {"freeze": "none"}, None)
+    for params in nothing:
         assert freezes(params, PLACES, 0, 1) == ()
 
 

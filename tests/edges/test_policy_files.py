@@ -32,13 +32,17 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path / "policies"
 
 
+def _read(folder: Path, *, cases: bool) -> None:
+    bundle = read_bundle(folder)
+    read_weights(folder, bundle.modules, PLACES)
+    if cases:
+        read_cases(folder, bundle.rules)
+        read_base(folder)
+
+
 def refused(folder: Path, *, cases: bool = False) -> str:
     with pytest.raises(InvalidInput) as stopped:
-        bundle = read_bundle(folder)
-        read_weights(folder, bundle.modules, PLACES)
-        if cases:
-            read_cases(folder, bundle.rules)
-            read_base(folder)
+        _read(folder, cases=cases)
     assert stopped.value.next_step
     return str(stopped.value.what)
 

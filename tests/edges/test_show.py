@@ -372,6 +372,15 @@ def test_a_decision_shows_levels_waivers_and_what_binds_the_run() -> None:
     assert text.endswith("ann (CHG-1): the vendor is late")
 
 
+def test_a_page_of_denials_stays_short_and_counts_the_rest() -> None:
+    denials = tuple(Denial(rule="window", message=f"reason {n}") for n in range(1_000))
+    run = Story().planned(web_tier()).vetted(outcome="deny", denials=denials).run
+    page = show.decision_text(run)
+    assert "reason 39" in page
+    assert "reason 40" not in page
+    assert "and 960 more" in page
+
+
 def test_a_denial_shows_its_reason_and_what_would_pass() -> None:
     denial = Denial(
         rule="window.night", step="snapshot", message="Not by day.", edit="Begin at 22:00."

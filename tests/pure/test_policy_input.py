@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 from hypothesis import given, settings
+from hypothesis import strategies as st
 from immutables import Map
 from pydantic import ValidationError
 
 from actors.reading import read_yaml
-from actors.spec import Predicted
+from actors.spec import Predicted, SecretRef
+from orchestrator.pure import policy_classes
 from orchestrator.pure.canonical import digest
 from orchestrator.pure.model import Approval, Catalog, Param, PinnedActor, Window
 from orchestrator.pure.policy_facts import Other, as_if_all, policy_input
@@ -171,6 +173,7 @@ def told(*params: Param) -> dict[str, ParamFacts]:
         ("token", ("vault:a", "plain"), "literal", REDACTED),
         ("token", 5, "none", 5),
         ("tokens_left", "many", "none", "many"),
+        ("login", SecretRef(secret="db_root"), "reference", "secret:db_root"),
         ("note", "-----BEGIN RSA PRIVATE KEY-----", "literal", REDACTED),
         ("note", "AKIAABCDEFGHIJKLMNOP", "literal", REDACTED),
         ("note", "fine", "none", "fine"),
@@ -322,6 +325,24 @@ def test_a_gate_confirms_all_that_comes_after_it() -> None:
         "none",
     ]
     assert (document.summary.gates, document.summary.acts) == (2, 2)
+
+
+@settings(deadline=None)
+@given(plans(), st.lists(st.sampled_from(["host-x", "host-y", "host-z"]), unique=True, max_size=2))
+def test_a_chain_is_told_as_its_pairs_are_proved(plan: Plan, shared: list[str]) -> None:
+    """What is read off a chain must be what the proofs of all its pairs say."""
+    targets = tuple(shared)
+    steps = tuple(
+        one if one.gate else one.model_copy(update={"targets": targets or one.targets})
+        for one in plan.steps
+    )
+    shape = shape_of(plan.model_copy(update={"steps": steps}))
+    by_target: dict[str, list[int]] = {}
+    for index, one in enumerate(shape.steps):
+        for name in one.targets:
+            by_target.setdefault(name, []).append(index)
+    proved = policy_classes._proved(shape, by_target)
+    assert policy_classes._sides(shape) == proved
 
 
 # --- the numbers ----------------------------------------------------------------------------------
