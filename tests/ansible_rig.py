@@ -5,12 +5,16 @@ Acts are done in this process; `in_a_process` does one in a process of its own, 
 
 from __future__ import annotations
 
+import atexit
 import json
 import os
+import shutil
 import subprocess
 import sys
+import tempfile
 import time
 from dataclasses import dataclass, field
+from functools import cache
 from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -52,6 +56,7 @@ timeouts: {{apply_s: {timeout_s}, verify_s: 30, undo_s: 30, check_s: 30, expecte
 VERIFY: Final = """\
 - hosts: targets
   tasks:
+    - ansible.builtin.ping:
     - name: Say that it holds
       ansible.builtin.set_stats: {aggregate: false, data: {interlock_state: applied}}
 """
@@ -64,13 +69,21 @@ failure_modes:
 """
 
 
+@cache
+def warm_path() -> str:
+    """Make one place for the warm server of all tests of this process."""
+    place = Path(tempfile.mkdtemp(prefix="interlock-warm-"))
+    atexit.register(shutil.rmtree, place, ignore_errors=True)
+    return str(place)
+
+
 @dataclass(slots=True)
 class Actor:
     """One actor's folder, and where its acts are done."""
 
     root: Path
     name: str = "test.thing"
-    settings: dict[str, Any] = field(default_factory=lambda: {"warm": "off"})
+    settings: dict[str, Any] = field(default_factory=lambda: {"warm_path": warm_path()})
     targets: tuple[Target, ...] = LOCAL
     _numbers: Any = field(default_factory=lambda: count(1))
 
@@ -122,7 +135,7 @@ class Actor:
         read = read_actor(self.folder)
         assert read.spec is not None, read.findings
         number = next(self._numbers)
-        workdir = self.root / "acts" / f"{verb}.{number}"
+        workdir = self.root / "state" / "acts" / "CHG-1.1" / f"{verb}.{number}"
         workdir.mkdir(parents=True, mode=0o700)
         return Brief(
             key=f"CHG-1.1/step/{verb}/{number}",
@@ -142,7 +155,10 @@ class Actor:
 
     def last(self) -> Path:
         """Find the directory of the last play."""
-        return max((self.root / "acts").glob("*/ansible-*"), key=lambda path: path.stat().st_mtime)
+        return max(
+            (self.root / "state" / "acts").glob("*/*/ansible-*"),
+            key=lambda path: path.stat().st_mtime,
+        )
 
     def events(self) -> list[dict[str, Any]]:
         """Read what the last play wrote down."""
