@@ -11,6 +11,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import stat
 import unicodedata
@@ -37,6 +38,7 @@ __all__ = [
     "CatalogedActor",
     "Evidence",
     "FolderRead",
+    "Omission",
     "folder_digest",
     "read_actor",
     "read_catalog",
@@ -93,6 +95,8 @@ class CatalogedActor:
     digest: str
     folder: Path
     evidence: str | None
+    tested: Evidence | None = None
+    """The whole of that evidence, if it is for this digest."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +108,13 @@ class CatalogRead:
     findings: tuple[ActorFinding, ...]
 
 
+class Omission(Model):
+    """What an actor's tests do not show, or let pass, and why."""
+
+    what: str
+    because: str
+
+
 class Evidence(Model):
     """The recorded result of an actor's own tests (`evidence.json`), for one digest only."""
 
@@ -113,6 +124,15 @@ class Evidence(Model):
     passed: Annotated[int, Field(ge=1)]
     """How many tests passed; none failed, or there would be no evidence."""
     tool: Annotated[str, StringConstraints(min_length=1, max_length=100)]
+    date: Annotated[str, StringConstraints(pattern=r"^\d{4}-\d{2}-\d{2}$")] | None = None
+    """The day of the tests (UTC)."""
+    hosts: Annotated[str, StringConstraints(min_length=1, max_length=200)] | None = None
+    """On what kind of hosts it was tried; nothing for a kind that acts on none."""
+    not_exercised: tuple[Omission, ...] = ()
+    traces: tuple[Omission, ...] = ()
+    """What a check left on a host nevertheless, and why."""
+    surprises: tuple[str, ...] = ()
+    """What a dry run predicted otherwise than it came; none, if it is graded *predicted*."""
 
 
 def folder_digest(folder: Path) -> FolderRead:
@@ -156,8 +176,10 @@ def read_catalog(folder: Path, *, kind_of: KindOf = load_kind) -> CatalogRead:
         read = read_actor(inner, kind_of=kind_of)
         findings += read.findings
         if read.spec and read.digest and not read.findings:
-            evidence = _evidence(inner, read.spec.name, findings)
-            actors[inner.name] = CatalogedActor(read.spec, read.digest, inner, evidence)
+            found = _evidence(inner, read.spec.name, findings)
+            digest = found.digest if found else None
+            tested = found if digest == read.digest else None
+            actors[inner.name] = CatalogedActor(read.spec, read.digest, inner, digest, tested)
     findings += _unknown_neighbours(actors)
     text = "".join(f"{actor.digest} {name}\n" for name, actor in sorted(actors.items()))
     return CatalogRead(
@@ -167,7 +189,9 @@ def read_catalog(folder: Path, *, kind_of: KindOf = load_kind) -> CatalogRead:
 
 def record_evidence(folder: Path, evidence: Evidence) -> None:
     """Write an actor's evidence beside its manifest."""
-    (folder / EVIDENCE).write_text(evidence.model_dump_json(indent=2) + "\n", encoding="utf-8")
+    said = {"format": evidence.format, **evidence.model_dump(mode="json", exclude_defaults=True)}
+    text = json.dumps(said, indent=2, ensure_ascii=False)
+    (folder / EVIDENCE).write_text(f"{text}\n", encoding="utf-8")
 
 
 def _read_actor(folder: Path, kind_of: KindOf) -> ActorRead:
@@ -251,8 +275,8 @@ def _unknown_neighbours(actors: dict[str, CatalogedActor]) -> list[ActorFinding]
     return found
 
 
-def _evidence(folder: Path, name: str, findings: list[ActorFinding]) -> str | None:
-    """Return the digest for which the tests passed; evidence that cannot be read is none."""
+def _evidence(folder: Path, name: str, findings: list[ActorFinding]) -> Evidence | None:
+    """Read what the tests came to; evidence that cannot be read is none."""
     path = folder / EVIDENCE
     if not path.exists():
         return None
@@ -268,7 +292,7 @@ def _evidence(folder: Path, name: str, findings: list[ActorFinding]) -> str | No
         message = f"is the evidence of {evidence.actor}, not of {name}"
         findings.append(ActorFinding("M-evidence", message, str(path)))
         return None
-    return evidence.digest
+    return evidence
 
 
 def _walk(top: Path, folder: Path, findings: list[ActorFinding]) -> list[Path]:

@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from actors.ansible import trials
 from actors.ansible.lukewarm import home_of
 from actors.ansible.plays import play
 from actors.ansible.predict import predicted
@@ -19,7 +20,7 @@ from actors.ansible.verdict import judge, judge_verify
 if TYPE_CHECKING:
     from actors.ansible.results import Played
     from actors.kinds import Settings
-    from actors.spec import ActorSpec, Brief, Outcome
+    from actors.spec import ActorSpec, Brief, Outcome, Target
 
 __all__ = ["Ansible"]
 
@@ -48,6 +49,24 @@ class Ansible:
         from actors.ansible.lint import complaints  # noqa: PLC0415 - acts do not need it
 
         return tuple(complaints(folder, files, spec))
+
+    def cuts(self, folder: Path, applied: Path) -> tuple[int, ...]:
+        """List after how many tasks a test can cut an apply off with effect."""
+        return trials.cuts(folder, applied)
+
+    def cut(self, folder: Path, copy: Path, after: int) -> None:
+        """Copy an actor, so that its apply is cut off after so many tasks."""
+        trials.cut(folder, copy, after)
+
+    def surprises(self, checked: Path, applied: Path) -> tuple[str, ...]:
+        """List where a check and the apply after it disagree."""
+        return trials.surprises(checked, applied)
+
+    def look(self, targets: tuple[Target, ...], settings: Settings) -> dict[str, str]:
+        """Describe what can be seen of hosts, for a test."""
+        from actors.ansible.looks import look  # noqa: PLC0415 - acts do not need it
+
+        return look(targets, settings)
 
     def perform(self, brief: Brief, settings: Settings) -> Outcome:
         """Do one verb on all targets, and judge it by what happened on each."""
