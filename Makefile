@@ -20,8 +20,8 @@ BENCH_ARGS ?=
 help: ## say what can be made
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
-demo: $(STAMP) ## see a ticket become a plan, be approved, and act (on nothing real)
-	$(BIN)/python examples/demo.py
+demo: $(STAMP) ## see a ticket become a plan, be approved, act on three local hosts, crash, go on, go back
+	$(BIN)/python examples/demo/play.py
 
 test: check tests ## all that a change must pass
 
