@@ -157,7 +157,7 @@ class Catalog(Model):
     actors: dict[ActorName, PinnedActor]
     evidence: dict[ActorName, Digest] = {}  # noqa: RUF012 - pydantic copies it
     """For each actor the folder digest for which its own tests have passed."""
-    evidence_days: dict[ActorName, str] = {}
+    evidence_days: dict[ActorName, str] = {}  # noqa: RUF012 - pydantic copies it
     """For each actor whose evidence is for its digest: the day (UTC) of its tests, if known."""
 
 
