@@ -27,8 +27,8 @@ from pydantic import TypeAdapter
 from actors.catalog import folder_digest
 from actors.kinds import ActorsError, load_kind
 from actors.redaction import Redactor
-from actors.spec import Done, Found, InDoubt, Outcome, Unexpected
-from orchestrator.act_consent import problem_with_act, workspace_of
+from actors.spec import Done, Found, InDoubt, Outcome, Predicted, Unexpected
+from orchestrator.act_consent import problem_with_act, problem_with_secrets, workspace_of
 from orchestrator.act_redaction import cleaned, log_through, swept
 from orchestrator.act_secrets import SecretError, handed_over, names_in, resolved, unavailable
 from orchestrator.pure.warrant import Warrant, problem_with_warrant
@@ -134,10 +134,9 @@ def _warranted(directory: Path, environ: Mapping[str, str], *, alone: bool) -> O
         problem = problem_with_act(warrant, directory, time.time_ns() // 1_000_000)
     if problem:
         return Unexpected(message=f"refused before it acted: {problem}")
-    try:
-        secrets = _secrets(warrant, directory, environ)
-    except SecretError as error:
-        return unavailable(error)
+    secrets = _secrets(warrant, directory, environ)
+    if not isinstance(secrets, dict):
+        return secrets
     redactor = Redactor.of(secrets)
     if alone:
         log_through(redactor)
@@ -158,13 +157,30 @@ def _performed(brief: Brief, settings: Settings) -> Outcome:
     return perform_act(kind, brief, settings)
 
 
-def _secrets(warrant: Warrant, directory: Path, environ: Mapping[str, str]) -> dict[str, SecretStr]:
-    """Find the secrets that the step names, which is known to be in the plan."""
+def _secrets(
+    warrant: Warrant, directory: Path, environ: Mapping[str, str]
+) -> dict[str, SecretStr] | Outcome:
+    """Find the secrets that the step names, which is known to be in the plan; or say why not."""
     names = names_in(warrant.step)
     if not names:
         return {}
+    problem = problem_with_secrets(warrant, directory, time.time_ns() // 1_000_000)
+    if problem:
+        return _untold(warrant, problem)
     sources = workspace_of(directory).settings.secrets
-    return resolved(names.values(), sources, str(warrant.header.get("environment")), environ)
+    environment = str(warrant.header.get("environment"))
+    try:
+        return resolved(names.values(), sources, environment, environ)
+    except SecretError as error:
+        return unavailable(error)
+
+
+def _untold(warrant: Warrant, problem: str) -> Outcome:
+    """Report what can be said of a step whose secrets nobody has consented to."""
+    message = f"not looked at: its secrets are told after consent only ({problem})"
+    if warrant.brief.verb == "check":
+        return Predicted(grade="none", message=message)
+    return Found(state="unknown", message=message)
 
 
 def _taken_over() -> dict[str, str]:

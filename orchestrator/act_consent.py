@@ -3,10 +3,12 @@
 1. The workspace is the one in which the act's directory lies; where the machine lists the
    workspaces it serves (`/etc/interlock/workspaces`), it is one of those.
 2. Settings, rules of consent, keys and inventory are read from there, not from the warrant.
-3. To apply and to undo needs the consent that the environment asks for, signatures verified here.
-4. Consent that was carried over from an earlier run counts for one run only, and only while that
+3. Secrets are told after consent only, also for a verb that needs none, but where `interlock.yaml`
+   lets a dry run have them.
+4. To apply and to undo needs the consent that the environment asks for, signatures verified here.
+5. Consent that was carried over from an earlier run counts for one run only, and only while that
    earlier run has not acted: whichever begins first, the other no longer can.
-5. An approval that ran out does not keep a change from being undone; a revoked key does.
+6. An approval that ran out does not keep a change from being undone; a revoked key does.
 
 What this cannot do: whoever may write the workspace, or acts as this user without this process, is
 not held by it. That is what accounts are for; `docs/adr` says how to set them apart.
@@ -22,6 +24,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from actors.spec import Target
+from orchestrator.act_secrets import names_in
 from orchestrator.approvals import read_trust, standing
 from orchestrator.errors import InterlockError
 from orchestrator.pure.consent import Earlier, Purpose, missing_approvals
@@ -34,11 +37,13 @@ if TYPE_CHECKING:
     from orchestrator.pure.warrant import Warrant
     from orchestrator.workspace import Workspace
 
-__all__ = ["MACHINE", "problem_with_act", "workspace_of"]
+__all__ = ["MACHINE", "problem_with_act", "problem_with_secrets", "workspace_of"]
 
 MACHINE: Final = Path("/etc/interlock/workspaces")
 """One path a line; only root may write it. Where it is, acts are done for these workspaces only."""
 CHANGING: Final = ("apply", "undo")
+LASTING: Final = ("undo", "verify")
+"""What may have to be done when an approval ran out meanwhile."""
 CARRIED: Final = "carried"
 """The folder that holds, for each run whose approvals were carried over, where to."""
 
@@ -61,6 +66,21 @@ def problem_with_act(
         return _problem_with_brief(warrant, workspace) or _problem_with_consent(
             warrant, workspace, now_ms
         )
+    except InterlockError as error:
+        return f"{error.what}; {error.next_step}"
+
+
+def problem_with_secrets(warrant: Warrant, directory: Path, now_ms: int) -> str | None:
+    """Say why an act that needs no consent must not be told its step's secrets, or nothing."""
+    if warrant.brief.verb in CHANGING:
+        return None
+    workspace = workspace_of(directory)
+    if warrant.brief.verb == "check":
+        sources = workspace.settings.secrets
+        if all(n in sources and sources[n].dry_run for n in names_in(warrant.step).values()):
+            return None
+    try:
+        return _missing_consent(warrant, workspace, now_ms)
     except InterlockError as error:
         return f"{error.what}; {error.next_step}"
 
@@ -103,15 +123,17 @@ def _problem_with_brief(warrant: Warrant, workspace: Workspace) -> str | None:
 def _problem_with_consent(warrant: Warrant, workspace: Workspace, now_ms: int) -> str | None:
     if warrant.brief.verb not in CHANGING:
         return None
+    problem = _missing_consent(warrant, workspace, now_ms)
+    return problem or _problem_with_runs(warrant, workspace)
+
+
+def _missing_consent(warrant: Warrant, workspace: Workspace, now_ms: int) -> str | None:
     settings, environment = workspace.settings, str(warrant.header.get("environment"))
     rules = settings.environments.get(environment)
     if rules is None:
         return f"{MARKER} has no rules for the environment {environment}"
     if not rules.approvals:
         return None
-    problem = _problem_with_runs(warrant, workspace.state)
-    if problem:
-        return problem
     trust = read_trust(workspace.root, settings)
     purpose = Purpose(
         run=warrant.run,
@@ -119,7 +141,7 @@ def _problem_with_consent(warrant: Warrant, workspace: Workspace, now_ms: int) -
         environment=environment,
         trust_digest=trust.digest(settings, environment),
         now_ms=now_ms,
-        going_back=warrant.brief.verb == "undo",
+        going_back=warrant.brief.verb in LASTING,
         earlier=_earlier(warrant),
     )
     good, problems = standing(warrant.approvals, trust, purpose)
@@ -138,10 +160,11 @@ def _earlier(warrant: Warrant) -> Earlier | None:
     return None if earlier is None else Earlier(earlier.run, earlier.plan_digest)
 
 
-def _problem_with_runs(warrant: Warrant, state: Path) -> str | None:
+def _problem_with_runs(warrant: Warrant, workspace: Workspace) -> str | None:
     """See that an approval serves one run: first leave word, then look, so that two cannot miss."""
+    state = workspace.state
     gone_to = _carried_to(state, warrant.run)
-    if gone_to is not None:
+    if gone_to is not None and warrant.approvals:
         return f"its approvals were carried over to {gone_to}"
     if warrant.earlier is None:
         return None
@@ -150,10 +173,12 @@ def _problem_with_runs(warrant: Warrant, state: Path) -> str | None:
         return f"{earlier} is no run"
     folder = state / CARRIED
     folder.mkdir(mode=0o700, exist_ok=True)
+    # Linked, so that whoever finds it finds it whole: acts of one run begin side by side.
+    beside = folder / f".{os.getpid()}"
+    beside.write_text(warrant.run, encoding="utf-8")
     with contextlib.suppress(FileExistsError):
-        handle = os.open(folder / earlier, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(warrant.run)
+        (folder / earlier).hardlink_to(beside)
+    beside.unlink()
     if _carried_to(state, earlier) != warrant.run:
         return f"the approvals of {earlier} were carried over to another run"
     acts = state / "acts" / earlier

@@ -67,9 +67,10 @@ class _Log:
         """Write what has been printed so far; what others still print is lost."""
         if os.getpid() != self._pid:
             return
-        with contextlib.suppress(OSError, ValueError):
-            for stream in (sys.stdout, sys.stderr):
+        for stream in (sys.stdout, sys.stderr):
+            with contextlib.suppress(OSError, ValueError, AttributeError):
                 stream.flush()
+        with contextlib.suppress(OSError):
             # A byte, not a close: a child that is left behind holds the descriptor open.
             os.write(self._tell, b".")
             self._thread.join()

@@ -162,6 +162,8 @@ class SecretSource(Model):
     """How long the command may take, in all; it is part of the act's own time."""
     environments: tuple[Name, ...] = ()
     """Where the secret may be used; empty means everywhere."""
+    dry_run: bool = False
+    """A dry run may have it before anybody has approved the plan."""
 
     @model_validator(mode="after")
     def _says_one_thing(self) -> SecretSource:

@@ -139,9 +139,11 @@ def _is_unicode(value: Value) -> bool:
 
 def _told(brief: Brief, options: Options) -> dict[str, Any]:
     step = brief.key.rsplit("/", 2)[0]
-    declared = [name for name, param in brief.spec.params.items() if param.type != "targets"]
+    apart = ("targets", "secret")
+    declared = [name for name, param in brief.spec.params.items() if param.type not in apart]
     return {
         "params": {name: _plain(brief.params.get(name)) for name in declared},
+        "secrets": {name: value.get_secret_value() for name, value in brief.secrets.items()},
         "targets": list(target_names(brief)),
         "hosts": {t.name: {"object": t.object, "labels": t.labels} for t in brief.targets},
         "verb": brief.verb,

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 
-from actors.spec import Done, Failed, InDoubt, Predicted, Unexpected
+from actors.spec import Done, Failed, Found, InDoubt, Predicted, Unexpected
 from desk import Desk
 from edges import rig
 from edges.rig import Mishap, Process
@@ -50,6 +50,9 @@ print("a vault's noise", file=sys.stderr)
 print(pathlib.Path(__file__).with_name("value").read_text())
 """
 ENVIRON: Final = {"VAULT_ADDR": "https://vault.test", "OPENAI_API_KEY": "sk-no-child-gets-this"}
+
+
+APPLY: Final = Act("a", "apply", 1)
 
 
 class Canaries:
@@ -173,7 +176,6 @@ ENDS: Final[Mapping[str, tuple[str, type[Any]]]] = {
     [
         ("tells", "by_env"),
         ("tells", "by_file"),
-        ("tells", "by_command"),
         ("tells and fails", "by_file"),
         ("tells unexpectedly", "by_env"),
         ("tells and raises", "by_env"),
@@ -330,10 +332,9 @@ MISSING: Final[dict[str, tuple[str, Callable[[Canaries, dict[str, str]], None], 
 }
 
 
-def warrant_laid(ws: Path, run_id: str) -> Path:
+def warrant_laid(ws: Path, run_id: str, act: Act = APPLY) -> Path:
     """Lay down the warrant that an honest driver would write."""
-    act = Act("a", "apply", 1)
-    directory = ws / ".interlock" / "acts" / run_id / "a.apply.1"
+    directory = ws / ".interlock" / "acts" / run_id / f"{act.step}.{act.verb}.{act.attempt}"
     with Session.open(ws) as session:
         run = session.load(run_id)
         warrant = Local(session.workspace, lambda: run, os.environ, None, run.id)._warrant(
@@ -388,6 +389,46 @@ def test_a_run_whose_secret_cannot_be_had_goes_back_without_a_person(
     assert [(e["step"], e["verb"]) for e in rig.effects(ws)] == [("a", "apply"), ("a", "undo")]
     reason = rig.folded(ws, run).reason
     assert "b failed: secret_unavailable (the secret by_env cannot be had from" in reason
+
+
+def test_without_consent_a_dry_run_has_a_secret_only_where_the_workspace_says_so(
+    ws: Path, canaries: Canaries
+) -> None:
+    settings = canaries.settings.replace(
+        "approvals: []", "approvals: [{role: boss, count: 1}]"
+    ).replace("{env: CANARY_ENV}", "{env: CANARY_ENV, dry_run: true}", 1)
+    rig.build(ws, settings=settings + "roles: {boss: anyone}\n", change=CHANGE)
+    for place, name in enumerate(("by_env", "by_file"), 1):
+        with pytest.raises(AssertionError, match="waiting"):
+            rig.opened(ws, drafted(name), ticket=f"CHG-{place}")
+    seen = []
+    for run in ("CHG-1.1", "CHG-2.1"):
+        Desk(ws).type("dry-run", run, env={**canaries.environ})
+        ((_, _, outcome),) = outcomes(ws, run, "a")
+        assert isinstance(outcome, Predicted)
+        seen.append((outcome.grade, outcome.message))
+    assert seen[0] == ("predicted", "")
+    assert seen[1][0] == "none"
+    assert "told after consent only (consent is missing: 1 x boss)" in seen[1][1]
+
+
+@pytest.mark.parametrize("verb", ["check", "verify"])
+def test_a_driver_that_lies_gets_no_secret_for_a_look_at_things(
+    template: Path, ws: Path, canaries: Canaries, verb: str
+) -> None:
+    """The plan was never approved: where approvals are asked for, its looks get no secrets."""
+    rig.copied(template, ws)
+    settings = canaries.settings.replace("approvals: []", "approvals: [{role: boss, count: 1}]")
+    (ws / "interlock.yaml").write_text(settings + "roles: {boss: anyone}\n")
+    directory = warrant_laid(ws, "CHG-1.1", Act("a", verb, 1))  # type: ignore[arg-type]  # a verb
+    assert main(directory) == 0
+    outcome = read_outcome(directory)
+    assert isinstance(outcome, Predicted if verb == "check" else Found)
+    assert "its secrets are told after consent only" in outcome.message
+    (ws / "interlock.yaml").write_text(f"{settings}roles: {{boss: [ann]}}\nallowed_signers: gone\n")
+    directory = warrant_laid(ws, "CHG-1.1", Act("a", verb, 2))  # type: ignore[arg-type]  # a verb
+    assert main(directory) == 0
+    assert "gone: cannot be read" in str(read_outcome(directory))
 
 
 @pytest.mark.parametrize(

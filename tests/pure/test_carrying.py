@@ -155,6 +155,7 @@ def allowed(given: Warrant) -> bool:
 # --- it survives ----------------------------------------------------------------------------------
 
 
+@settings(max_examples=40)
 @given(plans(), st.data())
 def test_consent_survives_an_equivalent_plan(plan: Plan, data: st.DataObject) -> None:
     other = again(plan, data)
@@ -203,6 +204,7 @@ def changed(value: Any) -> Any:
             return None
 
 
+@settings(max_examples=60)
 @given(plans(), st.data())
 def test_consent_dies_of_any_other_change(plan: Plan, data: st.DataObject) -> None:
     other = again(plan, data)

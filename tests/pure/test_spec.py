@@ -5,12 +5,16 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from pydantic import SecretStr
 
 from actors.spec import (
+    SECRET_UNAVAILABLE,
     BooleanParam,
+    Brief,
     ChoiceParam,
     IntegerParam,
     ListParam,
+    SecretParam,
     TargetsParam,
     TextParam,
     problem_with,
@@ -18,6 +22,7 @@ from actors.spec import (
 from orchestrator.pure.model import Window
 from pure.plans import actor
 
+SPEC = actor()
 TEXT = TextParam(type="text", summary="A name.", pattern="[a-z]+", max_length=5)
 NUMBER = IntegerParam(type="integer", summary="A count.", minimum=1, maximum=9)
 TRUTH = BooleanParam(type="boolean", summary="Whether.")
@@ -83,3 +88,31 @@ def test_an_actor_knows_its_failures_and_its_targets() -> None:
 def test_an_instant_that_utc_cannot_hold_is_refused_in_words(instant: str) -> None:
     with pytest.raises(ValueError, match="between the years 1970 and 9999"):
         Window.model_validate_json(f'{{"start": "{instant}", "end": 5}}')
+
+
+def test_an_actor_that_takes_a_secret_may_fail_for_want_of_it() -> None:
+    secret = {"password": SecretParam(type="secret", summary="A password.")}
+    takes = SPEC.model_copy(update={"params": secret})
+    assert SPEC.failure("secret_unavailable") is None
+    assert takes.failure("secret_unavailable") == SECRET_UNAVAILABLE
+    own = SECRET_UNAVAILABLE.model_copy(update={"retry": True})
+    declares = takes.model_copy(update={"failure_modes": (own,)})
+    assert declares.failure("secret_unavailable") == own
+
+
+def test_a_brief_neither_shows_nor_writes_its_secrets() -> None:
+    given = {"password": SecretStr("hunter2")}
+    brief = Brief(
+        key="r/s/apply/1",
+        verb="apply",
+        attempt=1,
+        folder="/",
+        spec=SPEC,
+        params={},
+        secrets=given,
+        targets=(),
+        timeout_s=1,
+        workdir="/",
+    )
+    assert "hunter2" not in f"{brief!r} {brief} {brief.model_dump()} {brief.model_dump_json()}"
+    assert brief.model_copy(update={"verb": "verify"}).secrets == given
