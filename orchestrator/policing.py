@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from orchestrator.pure.levels import Weights
     from orchestrator.pure.model import Decision
     from orchestrator.pure.state import Run
+    from orchestrator.settings import Settings
     from orchestrator.view import View
     from orchestrator.workspace import Workspace
 
@@ -99,7 +100,7 @@ def backtest(view: View, where: Path | None, wanted: Path) -> int:
     """Ask what other rules would have said of past changes."""
     workspace = _workspace(where)
     policies, state = workspace.policies, workspace.state
-    asked = Asked(policies, state, workspace.settings, os.environ)
+    asked = Asked(policies, state, _here(workspace.settings), os.environ)
     with Ledger.open(workspace.root / LEDGER) as ledger:
         pasts = list(_pasts(workspace, ledger))
     verdicts = list(backtested(pasts, asked, wanted))
@@ -166,6 +167,14 @@ def _grounds(
     near = freezes(params, workspace.settings.environments, now_ms, now_ms + AHEAD_MS)
     catalog, inventory = content.catalog, content.inventory
     return Grounds(catalog, inventory, workspace.limits(), ask, near, now_ms)
+
+
+def _here(settings: Settings) -> Settings:
+    """Judge by rules in files: a server knows no candidates, and the built-in engine no rules."""
+    if settings.policy.engine in ("embedded", "opa"):
+        return settings
+    policy = settings.policy.model_copy(update={"engine": "embedded"})
+    return settings.model_copy(update={"policy": policy})
 
 
 def _pasts(workspace: Workspace, ledger: Ledger) -> Iterator[Past]:

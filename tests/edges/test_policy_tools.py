@@ -251,6 +251,7 @@ def test_a_candidate_is_asked_about_the_past_and_changes_nothing(tmp_path: Path)
     assert all(change["exact"] for change in document["changes"])
     after = {name: raw for name, raw in desk.everything().items() if "policies" in name}
     assert after == policies
+    desk.edit("interlock.yaml", "engine: embedded", "engine: builtin")
     same = desk.type_inside("policy", "backtest", str(desk.root / "policies"), expect=0)
     assert "would have stopped 0 of 3" in same.out
 
