@@ -18,10 +18,12 @@ if TYPE_CHECKING:
     from actors.kinds import Settings
     from actors.spec import Target
 
-__all__ = ["CONTROLLER", "Options", "inventory", "read_options"]
+__all__ = ["CONTROLLER", "REACHED", "Options", "inventory", "read_options"]
 
 CONTROLLER: Final = "localhost"
 KEEP: Final = "/var/lib/interlock"
+REACHED: Final = "reached."
+"""What the mark of a host that was reached begins with."""
 PYTHON: Final = "/usr/bin/python3"
 """Named, not discovered: that costs a round trip to each host, and finds what it likes."""
 
@@ -94,7 +96,9 @@ def _host(target: Target, options: Options, sockets: str) -> dict[str, Any]:
         "ansible_port": wanted.port,
         "ansible_user": wanted.user or options.user,
         "ansible_ssh_private_key_file": wanted.identity_file or options.identity_path,
-        "ansible_ssh_common_args": _ssh_options(wanted, options),
+        "ansible_ssh_common_args": _ssh_options(
+            wanted, options, f"{sockets}/{REACHED}{target.name}"
+        ),
         "ansible_ssh_args": "-o ControlMaster=auto -o ControlPersist=60",
         "ansible_control_path_dir": sockets,
         "ansible_ssh_timeout": options.connect_timeout_s,
@@ -103,7 +107,7 @@ def _host(target: Target, options: Options, sockets: str) -> dict[str, Any]:
     return {name: value for name, value in said.items() if value is not None}
 
 
-def _ssh_options(wanted: Connection, options: Options) -> str:
+def _ssh_options(wanted: Connection, options: Options, reached: str) -> str:
     said = {
         "BatchMode": "yes",
         "StrictHostKeyChecking": "yes",
@@ -112,9 +116,13 @@ def _ssh_options(wanted: Connection, options: Options) -> str:
         "ForwardAgent": "no",
         "HostKeyAlias": wanted.host_key_alias,
         "UserKnownHostsFile": options.known_hosts_path,
+        # Done here when a session was made: only so is it known that a host was never reached.
+        # What Ansible says of a lost host may come from its clearing up, long after.
+        "PermitLocalCommand": "yes",
+        "LocalCommand": f"/usr/bin/touch {reached}",
     }
     words = [f"-F {options.config_path}"] if options.config_path else []
-    words += [f"-o {name}={value}" for name, value in said.items() if value is not None]
+    words += [f"-o '{name}={value}'" for name, value in said.items() if value is not None]
     return " ".join(words)
 
 

@@ -79,6 +79,8 @@ class Ended:
     """Ansible's exit code; negative for a signal."""
     left: list[int]
     """Processes that could not be killed: another user's."""
+    reached: list[str]
+    """Hosts with which ssh had a session."""
 
 
 def main() -> int:
@@ -101,10 +103,12 @@ def keep(job: Job, values: bytes, orders: int) -> Ended:
     threading.Thread(target=_feed, args=(job.values_fifo, values), daemon=True).start()
     how, status = _wait(pid, orders, time.monotonic() + job.timeout_s)
     left = sweep(os.getpid())
+    reached = [path.name for folder in job.scratch for path in Path(folder).glob("reached.*")]
     for folder in job.scratch:
         shutil.rmtree(folder, ignore_errors=True)
     Path(job.values_fifo).unlink(missing_ok=True)
-    return Ended(how, os.waitstatus_to_exitcode(status), left)
+    names = sorted(name.removeprefix("reached.") for name in reached)
+    return Ended(how, os.waitstatus_to_exitcode(status), left, names)
 
 
 @contextlib.contextmanager

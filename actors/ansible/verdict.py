@@ -8,7 +8,6 @@
 from __future__ import annotations
 
 import os
-import re
 from typing import TYPE_CHECKING, Any, Final
 
 from actors.ansible.outputs import FAILURE, LEFT, STATE, folded, problem_with_published
@@ -27,12 +26,6 @@ if TYPE_CHECKING:
 
 __all__ = ["judge", "judge_verify", "not_ended"]
 
-NEVER_REACHED: Final = re.compile(
-    r"connect to host \S+ port \d+: |Could not resolve hostname|Host key verification failed"
-    r"|Permission denied \(|Connection timed out during banner exchange"
-    r"|kex_exchange_identification|No ECDSA host key|REMOTE HOST IDENTIFICATION HAS CHANGED"
-)
-"""What ssh says, in the C locale, when it had no session: then nothing ran on the host."""
 UNREACHABLE: Final = "unreachable"
 STOPPED: Final = "stopped"
 
@@ -50,7 +43,8 @@ def judge(brief: Brief, sheet: Sheet, played: Played, ended: Ended | None, log: 
     dark = [name for name in names if name in stats and stats[name]["dark"]]
     failed = [name for name in names if name in stats and stats[name]["failures"]]
     if dark:
-        return _unreached(brief, played, dark, failed)
+        reached = ended.reached if ended else list(names)
+        return _unreached(brief, played, dark, [*failed, *(n for n in dark if n in reached)])
     if failed:
         return _failed(brief, sheet, played, failed)
     idle = [name for name in names if name not in stats]
@@ -176,20 +170,16 @@ def _lastwords_of(log: Path) -> str:
     return shortened(text[at:] if at >= 0 else text) or "it said nothing"
 
 
-def _unreached(brief: Brief, played: Played, dark: list[str], failed: list[str]) -> Outcome:
+def _unreached(brief: Brief, played: Played, dark: list[str], dirty: list[str]) -> Outcome:
+    """Judge a play with hosts in the dark; `dirty` failed, or was lost only after it was reached."""
     says = "; ".join(f"{name}: {_says(played.host(name).unreachable)}" for name in dark[:3])
-    clean = (
-        not played.changed
-        and not failed
-        and all(_was_never_reached(played.host(name)) for name in dark)
-    )
+    local = [
+        target.name for target in brief.targets if target.connection.get("transport") == "local"
+    ]
+    clean = not played.changed and not dirty and not set(dark) & set(local)
     if clean and brief.spec.failure(UNREACHABLE):
         return Failed(mode=UNREACHABLE, message=says)
     return InDoubt(message=f"{_listed(dark)} could not be reached: {says}")
-
-
-def _was_never_reached(host: Host) -> bool:
-    return host.unreachable is not None and bool(NEVER_REACHED.search(words_of(host.unreachable)))
 
 
 def _failed(brief: Brief, sheet: Sheet, played: Played, failed: list[str]) -> Outcome:
