@@ -122,7 +122,7 @@ class Actor:
         read = read_actor(self.folder)
         assert read.spec is not None, read.findings
         number = next(self._numbers)
-        workdir = self.root / "acts" / f"{verb}.{number}"
+        workdir = self.root / "state" / "acts" / "CHG-1.1" / f"{verb}.{number}"
         workdir.mkdir(parents=True, mode=0o700)
         return Brief(
             key=f"CHG-1.1/step/{verb}/{number}",
@@ -142,7 +142,7 @@ class Actor:
 
     def last(self) -> Path:
         """Find the directory of the last play."""
-        return max((self.root / "acts").glob("*/ansible-*"), key=lambda path: path.stat().st_mtime)
+        return max((self.root / "state" / "acts").glob("*/*/ansible-*"), key=lambda path: path.stat().st_mtime)
 
     def events(self) -> list[dict[str, Any]]:
         """Read what the last play wrote down."""

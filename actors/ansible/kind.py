@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from actors.ansible.lukewarm import home_of
 from actors.ansible.plays import play
 from actors.ansible.predict import predicted
 from actors.ansible.reach import read_options
@@ -53,7 +54,8 @@ class Ansible:
         options = read_options(settings)
         sheet = read_sheet(Path(brief.folder))
         staged = stage(brief, options, os.environ)
-        ended = play(staged)
+        home = home_of(Path(brief.workdir), options.warm_path) if options.warm == "auto" else None
+        ended = play(staged, home)
         events, log = staged.directory / EVENTS, staged.directory / LOG
         played = read_play(events)
         _keep_published(staged.directory, played)

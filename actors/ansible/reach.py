@@ -60,6 +60,7 @@ class Options(Model):
     pipelining: bool = False
     events_mb: Annotated[int, Field(ge=1, le=4096)] = 256
     warm: Literal["auto", "off"] = "auto"
+    warm_path: File | None = None
 
 
 def read_options(settings: Settings) -> Options:
@@ -90,7 +91,8 @@ def _host(target: Target, options: Options, sockets: str) -> dict[str, Any]:
     said: dict[str, Any] = {"ansible_connection": wanted.transport, "ansible_become": wanted.become}
     said["ansible_python_interpreter"] = wanted.python
     if wanted.transport == "local":
-        return said
+        # There is no terminal to hang up: what runs here is below the keeper.
+        return said | {"ansible_pipelining": True}
     said |= {
         "ansible_host": wanted.address or target.name,
         "ansible_port": wanted.port,

@@ -25,17 +25,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal, NoReturn
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 __all__ = [
     "ENDED",
     "PATIENCE_S",
     "Ended",
     "Job",
+    "become_subreaper",
     "below",
     "below_one",
     "keep",
     "main",
+    "serve",
     "subreaper",
     "sweep",
 ]
@@ -84,22 +86,25 @@ class Ended:
 
 
 def main() -> int:
-    """Keep the play that the first line of the input describes."""
-    with os.fdopen(os.dup(0), "rb", buffering=0) as orders:
-        first = _line(orders.fileno())
-        job = json.loads(first)
-        values = _exactly(orders.fileno(), job.pop("values_length"))
-        ended = keep(Job(**job), values, orders.fileno())
+    """Keep the play that the input describes."""
+    return serve(0, _exec_ansible)
+
+
+def serve(orders: int, player: Callable[[Job], NoReturn]) -> int:
+    """Keep the play that the first line of the orders describes; `player` becomes Ansible."""
+    job = json.loads(_line(orders))
+    values = _exactly(orders, job.pop("values_length"))
+    ended = keep(Job(**job), values, orders, player)
     _record(Path(job["directory"]), ended)
     return 0
 
 
-def keep(job: Job, values: bytes, orders: int) -> Ended:
+def keep(job: Job, values: bytes, orders: int, player: Callable[[Job], NoReturn]) -> Ended:
     """Start a play and stay until nothing is left of it."""
-    _prctl(PR_SET_CHILD_SUBREAPER, 1)
+    become_subreaper()
     pid = os.fork()
     if pid == 0:
-        _become_ansible(job)
+        _become_ansible(job, player)
     threading.Thread(target=_feed, args=(job.values_fifo, values), daemon=True).start()
     how, status = _wait(pid, orders, time.monotonic() + job.timeout_s)
     left = sweep(os.getpid())
@@ -109,6 +114,11 @@ def keep(job: Job, values: bytes, orders: int) -> Ended:
     Path(job.values_fifo).unlink(missing_ok=True)
     names = sorted(name.removeprefix("reached.") for name in reached)
     return Ended(how, os.waitstatus_to_exitcode(status), left, names)
+
+
+def become_subreaper() -> None:
+    """Get from now on whatever of our descendants loses its parent."""
+    _prctl(PR_SET_CHILD_SUBREAPER, 1)
 
 
 @contextlib.contextmanager
@@ -123,27 +133,27 @@ def subreaper() -> Iterator[None]:
         _prctl(PR_SET_CHILD_SUBREAPER, was.value)
 
 
-def below(pid: int) -> list[int]:
-    """List all processes below one, nearest first."""
-    parents: dict[int, list[int]] = {}
-    for entry in os.scandir("/proc"):
-        if entry.name.isdecimal():
-            parent = _parent(entry.name)
-            if parent:
-                parents.setdefault(parent, []).append(int(entry.name))
+def below(pid: int, spare: frozenset[int] = frozenset()) -> list[int]:
+    """List all processes below one, nearest first; what is spared, and below that, is left out."""
+    parents = _children()
     found, waiting = [], [pid]
     while waiting:
-        children = parents.get(waiting.pop(0), [])
+        children = [one for one in parents.get(waiting.pop(0), []) if one not in spare]
         found += children
         waiting += children
     return found
+
+
+def below_one(pid: int) -> list[int]:
+    """List the children of a process."""
+    return _children().get(pid, [])
 
 
 def sweep(pid: int, spare: frozenset[int] = frozenset()) -> list[int]:
     """Kill all that is below this process, and return what would not die."""
     deadline = time.monotonic() + PATIENCE_S
     while True:
-        alive = [one for one in below(pid) if one not in spare]
+        alive = below(pid, spare)
         for one in alive:
             _signal(one, signal.SIGKILL)
         _reap(spare)
@@ -183,7 +193,7 @@ def _order(orders: int, ready: dict[int, int]) -> How:
     return "stopped" if os.read(orders, 100) else "orphaned"
 
 
-def _become_ansible(job: Job) -> NoReturn:
+def _become_ansible(job: Job, player: Callable[[Job], NoReturn]) -> NoReturn:
     """Be the play: nothing of the keeper is left but its directory."""
     try:
         _prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
@@ -193,15 +203,19 @@ def _become_ansible(job: Job) -> NoReturn:
             os.dup2(handle, number)
         os.closerange(3, 256)
         os.chdir(job.directory)
-        from actors.ansible.command import command_of  # noqa: PLC0415 - for this process alone
-
-        command = command_of(job)
-        program = f"{Path(sys.executable).parent}/{command[0]}"
-        os.execve(program, command, job.environ)  # noqa: S606 - a fixed program, no shell
+        player(job)
     except BaseException as error:  # noqa: BLE001 - nothing may get past this process
         os.write(2, f"cannot start Ansible: {error}\n".encode(errors="replace"))
     finally:
         os._exit(127)
+
+
+def _exec_ansible(job: Job) -> NoReturn:
+    from actors.ansible.command import command_of  # noqa: PLC0415 - for this process alone
+
+    command = command_of(job)
+    program = f"{Path(sys.executable).parent}/{command[0]}"
+    os.execve(program, command, job.environ)  # noqa: S606 - a fixed program, no shell
 
 
 def _feed(fifo: str, values: bytes) -> None:
@@ -240,21 +254,34 @@ def _record(directory: Path, ended: Ended) -> None:
     beside.rename(directory / ENDED)
 
 
-def _parent(pid: str) -> int:
+def _children() -> dict[int, list[int]]:
+    """List the children of every process."""
+    found: dict[int, list[int]] = {}
+    for entry in os.scandir("/proc"):
+        if entry.name.isdecimal():
+            fields = _stat(entry.name)
+            if fields:
+                found.setdefault(int(fields[1]), []).append(int(entry.name))
+    return found
+
+
+def _stat(pid: str) -> list[str]:
+    """Read state, parent and so on of a process; nothing if it has gone."""
     try:
-        text = Path("/proc", pid, "stat").read_text(encoding="ascii", errors="replace")
+        handle = os.open(f"/proc/{pid}/stat", os.O_RDONLY | os.O_CLOEXEC)
     except OSError:
-        return 0
-    fields = text.rpartition(")")[2].split()
-    return int(fields[1])
+        return []
+    try:
+        return os.read(handle, 2048).rpartition(b")")[2].decode().split()
+    except OSError:
+        return []
+    finally:
+        os.close(handle)
 
 
 def _exists(pid: int) -> bool:
-    try:
-        text = Path("/proc", str(pid), "stat").read_text(encoding="ascii", errors="replace")
-    except OSError:
-        return False
-    return text.rpartition(")")[2].split()[0] != "Z"
+    fields = _stat(str(pid))
+    return bool(fields) and fields[0] != "Z"
 
 
 def _reap(spare: frozenset[int]) -> None:
@@ -264,12 +291,6 @@ def _reap(spare: frozenset[int]) -> None:
                 os.waitpid(pid, os.WNOHANG)
             except ChildProcessError:
                 continue
-
-
-def below_one(pid: int) -> list[int]:
-    """List the children of a process."""
-    entries = [e.name for e in os.scandir("/proc") if e.name.isdecimal()]
-    return [int(name) for name in entries if _parent(name) == pid]
 
 
 def _signal(pid: int, number: int) -> None:

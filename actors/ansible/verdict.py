@@ -171,7 +171,7 @@ def _lastwords_of(log: Path) -> str:
 
 
 def _unreached(brief: Brief, played: Played, dark: list[str], dirty: list[str]) -> Outcome:
-    """Judge a play with hosts in the dark; `dirty` failed, or was lost only after it was reached."""
+    """Judge a play with hosts in the dark; `dirty` ones failed, or were lost once reached."""
     says = "; ".join(f"{name}: {_says(played.host(name).unreachable)}" for name in dark[:3])
     local = [
         target.name for target in brief.targets if target.connection.get("transport") == "local"

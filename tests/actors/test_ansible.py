@@ -318,7 +318,7 @@ def test_nothing_of_the_environment_or_the_params_stays_behind(
     assert isinstance(actor.ask("apply", word="canary-of-a-param"), Done)
     assert "INTERLOCK_EVENTS" in out.read_text()
     assert "canary" not in out.read_text()
-    acts = tmp_path / "acts"
+    acts = tmp_path / "state"
     assert [p for p in acts.rglob("*") if p.is_file() and b"canary" in p.read_bytes()] == []
     for path in acts.rglob("*"):
         mode = stat.S_IMODE(path.stat().st_mode)
