@@ -5,12 +5,16 @@ Acts are done in this process; `in_a_process` does one in a process of its own, 
 
 from __future__ import annotations
 
+import atexit
 import json
 import os
+import shutil
 import subprocess
 import sys
+import tempfile
 import time
 from dataclasses import dataclass, field
+from functools import cache
 from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -64,13 +68,21 @@ failure_modes:
 """
 
 
+@cache
+def warm_path() -> str:
+    """Make one place for the warm server of all tests of this process."""
+    place = Path(tempfile.mkdtemp(prefix="interlock-warm-"))
+    atexit.register(shutil.rmtree, place, ignore_errors=True)
+    return str(place)
+
+
 @dataclass(slots=True)
 class Actor:
     """One actor's folder, and where its acts are done."""
 
     root: Path
     name: str = "test.thing"
-    settings: dict[str, Any] = field(default_factory=lambda: {"warm": "off"})
+    settings: dict[str, Any] = field(default_factory=lambda: {"warm_path": warm_path()})
     targets: tuple[Target, ...] = LOCAL
     _numbers: Any = field(default_factory=lambda: count(1))
 
@@ -142,7 +154,10 @@ class Actor:
 
     def last(self) -> Path:
         """Find the directory of the last play."""
-        return max((self.root / "state" / "acts").glob("*/*/ansible-*"), key=lambda path: path.stat().st_mtime)
+        return max(
+            (self.root / "state" / "acts").glob("*/*/ansible-*"),
+            key=lambda path: path.stat().st_mtime,
+        )
 
     def events(self) -> list[dict[str, Any]]:
         """Read what the last play wrote down."""

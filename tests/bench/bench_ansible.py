@@ -211,11 +211,11 @@ def _cpu_s() -> float:
 
 def _servers() -> list[int]:
     """Find our warm servers; what test hosts use is not ours, nor plain's."""
-    found = []
-    for pid in below_one(os.getpid()):
-        if b"actors.ansible.warm" in Path("/proc", str(pid), "cmdline").read_bytes():
-            found.append(pid)
-    return found
+    return [
+        pid
+        for pid in below_one(os.getpid())
+        if b"actors.ansible.warm" in Path("/proc", str(pid), "cmdline").read_bytes()
+    ]
 
 
 def _cpu_of(pid: int) -> float:
