@@ -56,6 +56,7 @@ timeouts: {{apply_s: {timeout_s}, verify_s: 30, undo_s: 30, check_s: 30, expecte
 VERIFY: Final = """\
 - hosts: targets
   tasks:
+    - ansible.builtin.ping:
     - name: Say that it holds
       ansible.builtin.set_stats: {aggregate: false, data: {interlock_state: applied}}
 """

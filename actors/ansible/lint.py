@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from actors.ansible.lint_book import Complaint, Play, Task, is_on, read_book, text_of
-from actors.ansible.lint_tasks import Names, judge_registers, judge_task, tainted
+from actors.ansible.lint_tasks import Names, judge_registers, judge_task, looks_at_host, tainted
 from actors.ansible.outputs import FAILURE, LEFT, STATE
 from actors.ansible.sheet import SHEET, read_sheet
 from actors.kinds import ActorsError
@@ -91,7 +91,7 @@ def complaints(folder: Path, files: tuple[str, ...], spec: ActorSpec) -> Iterato
         yield from judge_task(task, names)
     yield from judge_registers(tasks, names)
     yield from _roles(files)
-    yield from _agreements(folder, files, spec, tasks)
+    yield from _agreements(folder, files, spec, tasks, names.books)
 
 
 def _kind_of(name: str) -> str | None:
@@ -175,7 +175,11 @@ def _reached(tasks: list[Task]) -> dict[str, frozenset[str]]:
 
 
 def _agreements(
-    folder: Path, files: tuple[str, ...], spec: ActorSpec, tasks: list[Task]
+    folder: Path,
+    files: tuple[str, ...],
+    spec: ActorSpec,
+    tasks: list[Task],
+    reached: dict[str, frozenset[str]],
 ) -> Iterator[Complaint]:
     yield from _params(folder, files, spec)
     try:
@@ -200,6 +204,10 @@ def _agreements(
             says = f"declares the failure mode {mode}, and nothing ever says it happened"
             yield Complaint("A-unused-mode", says, "actor.yaml", 1)
     yield from _outputs(spec, files, published)
+    in_verify = [task for task in tasks if "verify.yml" in reached.get(task.file, ())]
+    if in_verify and not any(looks_at_host(task) for task in in_verify):
+        says = "never looks at a target: what it says would be said of a dead host too"
+        yield Complaint("A-blind", says, "verify.yml", 1)
 
 
 def _outputs(

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from actors.ansible.lint_book import Task
 
-__all__ = ["Names", "judge_registers", "judge_task", "tainted"]
+__all__ = ["Names", "judge_registers", "judge_task", "looks_at_host", "tainted"]
 
 COLLECTIONS: Final = ("ansible.builtin.", "ansible.posix.", "community.general.")
 SHELLS: Final = frozenset(
@@ -65,6 +65,11 @@ READING: Final = frozenset(
         "gather_facts",
     ]
 )
+NOWHERE: Final = frozenset(
+    f"ansible.builtin.{name}"
+    for name in ["assert", "debug", "fail", "meta", "set_fact", "set_stats", "import_tasks", "include_tasks"]
+)
+"""Modules that do their work on the controller, whatever the host."""
 LOOKING: Final = ("ansible.builtin.uri", "ansible.builtin.wait_for")
 SOURCES: Final = frozenset(
     f"ansible.builtin.{name}" for name in ("copy", "template", "unarchive", "assemble", "script")
@@ -111,6 +116,11 @@ def tainted(tasks: list[Task], plays: list[dict[str, Any]]) -> frozenset[str]:
         if not more:
             return frozenset(found)
         found |= more
+
+
+def looks_at_host(task: Task) -> bool:
+    """Say whether a task needs its host to be there."""
+    return task.module is not None and task.module not in NOWHERE
 
 
 def judge_task(task: Task, names: Names) -> Iterator[Complaint]:

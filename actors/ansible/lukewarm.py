@@ -9,10 +9,10 @@ import contextlib
 import fcntl
 import json
 import os
+import signal
 import socket
 import stat
 import struct
-import subprocess
 import sys
 import time
 from hashlib import sha256
@@ -69,14 +69,15 @@ def _after_start(home: Path, name: str, fixed: dict[str, str]) -> socket.socket 
             return found
         server = _start(home, name, fixed)
         deadline = time.monotonic() + START_S
-        while server.poll() is None and time.monotonic() < deadline:
+        while time.monotonic() < deadline:
             found = _connect(home, name)
             if found is not None:
                 return found
+            if os.waitpid(server, os.WNOHANG) != (0, 0):
+                return None
             time.sleep(POLL_S)
-        if server.poll() is None:
-            server.kill()
-            server.wait()
+        os.kill(server, signal.SIGKILL)
+        os.waitpid(server, 0)
     return None
 
 
@@ -107,22 +108,25 @@ def _connect(home: Path, name: str) -> socket.socket | None:
     return None
 
 
-def _start(home: Path, name: str, fixed: dict[str, str]) -> subprocess.Popen[bytes]:
+def _start(home: Path, name: str, fixed: dict[str, str]) -> int:
+    """Start a server in a session of its own; it outlives this process, and knows its owner."""
     kept = {key: os.environ[key] for key in ("PYTHONPATH", "VIRTUAL_ENV") if key in os.environ}
-    log = os.open(home / f"{name}.log", os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-    try:
-        return subprocess.Popen(  # noqa: S603 - our own module, fixed arguments
-            [sys.executable, "-P", "-m", "actors.ansible.warm", str(home), name, str(_owner())],
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-            env={**fixed, **kept, "ANSIBLE_HOME": f"{home}/home", "ANSIBLE_LOCAL_TEMP": f"{home}"},
-            cwd="/",
-            start_new_session=True,
-            umask=0o077,
-        )
-    finally:
-        os.close(log)
+    ours = {"ANSIBLE_HOME": f"{home}/home", "ANSIBLE_LOCAL_TEMP": str(home)}
+    command = [sys.executable, "-P", "-m", "actors.ansible.warm", str(home), name, str(_owner())]
+    log = f"{home}/{name}.log"
+    return os.posix_spawn(
+        sys.executable,
+        command,
+        {**fixed, **kept, **ours},
+        file_actions=[
+            (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
+            (os.POSIX_SPAWN_OPEN, 1, log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600),
+            (os.POSIX_SPAWN_DUP2, 1, 2),
+        ],
+        setsid=True,
+        setsigmask=[],
+        setsigdef=[signal.SIGTERM, signal.SIGINT],
+    )
 
 
 def _owner() -> int:

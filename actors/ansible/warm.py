@@ -38,6 +38,7 @@ def main(directory: Path, name: str, owner: int) -> int:
         gone = os.pidfd_open(owner)
     except OSError:
         return 0
+    os.umask(0o077)
     if not preload():
         return 3
     become_subreaper()

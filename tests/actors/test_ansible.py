@@ -11,7 +11,7 @@ import pytest
 
 from actors.kinds import ActorsError
 from actors.spec import Done, Failed, Found, InDoubt, Outcome, Predicted, Scalar, Target, Unexpected
-from ansible_rig import LOCAL, Actor
+from ansible_rig import Actor
 
 HERE: Final[dict[str, Scalar]] = {"transport": "local"}
 TWO = (Target(name="one", connection=HERE), Target(name="two", connection=HERE))
@@ -320,7 +320,7 @@ def test_nothing_of_the_environment_or_the_params_stays_behind(
     assert "canary" not in out.read_text()
     acts = tmp_path / "state"
     assert [p for p in acts.rglob("*") if p.is_file() and b"canary" in p.read_bytes()] == []
-    for path in acts.rglob("*"):
+    for path in (actor.last(), *actor.last().rglob("*")):
         mode = stat.S_IMODE(path.stat().st_mode)
         assert mode & 0o077 == 0, f"{path} is open to others: {mode:o}"
     names = {path.name for path in actor.last().iterdir()}
@@ -394,8 +394,21 @@ def test_an_act_without_a_target_plays_on_the_controller(actor: Actor) -> None:
     assert actor.ask("apply") == Done(changed=False, outputs={"size": 7})
 
 
-def test_no_sockets_stay_behind(actor: Actor) -> None:
-    before = set(Path("/tmp").glob("interlock-*"))
-    assert isinstance(actor.write(TOUCH).ask("apply"), Done)
-    assert actor.targets == LOCAL
-    assert set(Path("/tmp").glob("interlock-*")) <= before
+def test_a_host_that_was_never_reached_is_a_clean_failure(actor: Actor) -> None:
+    connection: dict[str, Scalar] = {"address": "127.0.0.1", "port": 1, "user": "nobody"}
+    actor.targets = (Target(name="dark", connection=connection),)
+    outcome = actor.write(TOUCH).ask("apply")
+    assert isinstance(outcome, Failed)
+    assert (outcome.mode, "dark: " in outcome.message) == ("unreachable", True)
+    host = json.loads((actor.last() / "inventory.json").read_text())["targets"]["hosts"]["dark"]
+    assert not Path(host["ansible_control_path_dir"]).exists(), "no sockets stay behind"
+    for says in ("StrictHostKeyChecking=yes", "ServerAliveInterval=3", "ServerAliveCountMax=2"):
+        assert says in host["ansible_ssh_common_args"]
+
+
+def test_a_host_in_the_dark_whose_actor_does_not_foresee_it_leaves_doubt(actor: Actor) -> None:
+    actor.targets = (Target(name="dark", connection={"address": "127.0.0.1", "port": 1}),)
+    assert isinstance(actor.write(TOUCH, modes="").ask("apply"), InDoubt)
+    found = actor.ask("verify")
+    assert isinstance(found, Found)
+    assert (found.state, "unreachable" in found.message) == ("unknown", True)

@@ -202,6 +202,11 @@ def test_a_verify_that_says_nothing_is_found(actor: Actor) -> None:
     assert found(actor) == {("A-no-state", "verify.yml", 1)}
 
 
+def test_a_verify_that_looks_at_nothing_is_found(actor: Actor) -> None:
+    write(actor, verify=VERIFY.replace("    - ansible.builtin.ping:\n", ""))
+    assert found(actor) == {("A-blind", "verify.yml", 1)}
+
+
 def test_manifest_sheet_and_playbooks_have_to_agree(actor: Actor) -> None:
     write(
         actor,

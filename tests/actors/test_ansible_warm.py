@@ -1,0 +1,177 @@
+"""The warm server: private, gone with its owner, and nothing of one play is in the next."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from actors.ansible import lukewarm
+from actors.spec import Done
+from ansible_rig import ROOT, Actor, until
+
+TOUCH = "- {name: Touch, ansible.builtin.command: {argv: ['true']}}"
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    return tmp_path / "warm"
+
+
+@pytest.fixture
+def actor(tmp_path: Path, home: Path) -> Actor:
+    actor = Actor(tmp_path)
+    actor.settings = {"warm_path": str(home)}
+    return actor
+
+
+def servers(home: Path) -> list[int]:
+    """List the processes of the server that lives here."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdecimal():
+            try:
+                words = (entry / "cmdline").read_bytes().split(b"\0")
+            except OSError:
+                continue
+            if b"actors.ansible.warm" in words and str(home).encode() in words:
+                found.append(int(entry.name))
+    return found
+
+
+def test_one_server_serves_many_plays_and_is_private(actor: Actor, home: Path) -> None:
+    actor.write(TOUCH)
+    for _ in range(3):
+        assert isinstance(actor.ask("apply"), Done)
+    (server,) = servers(home)
+    assert stat.S_IMODE(home.stat().st_mode) == 0o700
+    (listening,) = (path for path in home.iterdir() if path.is_socket())
+    assert stat.S_IMODE(listening.stat().st_mode) == 0o600
+    environ = Path("/proc", str(server), "environ").read_bytes()
+    names = {entry.partition(b"=")[0].decode() for entry in environ.split(b"\0") if entry}
+    known = {*lukewarm.FIXED, "ANSIBLE_HOME", "ANSIBLE_LOCAL_TEMP", "PYTHONPATH", "VIRTUAL_ENV"}
+    assert names <= known
+
+
+def test_nothing_of_one_play_is_in_the_next(actor: Actor, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    params = "word: {type: text, summary: W., pattern: '^[a-z]*$', required: false}"
+    actor.write(
+        '- ansible.builtin.set_fact: {left: "{{ interlock.params.word }}"}\n'
+        f"- ansible.builtin.copy: {{content: '{{{{ left | default(1) }}}}', dest: '{out}'}}\n"
+        "- ansible.builtin.set_stats: {aggregate: false, data: {}}",
+        params=params,
+    )
+    assert isinstance(actor.ask("apply", word="first"), Done)
+    assert out.read_text() == "first"
+    actor.write(
+        f"- ansible.builtin.copy:\n    dest: '{out}'\n"
+        "    content: \"{{ left | default('nothing') }} {{ interlock.params.word }} "
+        "{{ lookup('ansible.builtin.env', 'LEFT') }}\"",
+        params=params,
+    )
+    assert isinstance(actor.ask("apply", word="second"), Done)
+    assert out.read_text() == "nothing second "
+    first, second = sorted((tmp_path / "state").glob("acts/*/*/ansible-apply/events.jsonl"))
+    assert "first" not in second.read_text()
+    assert "second" not in first.read_text()
+
+
+def test_a_server_that_is_killed_is_started_again(actor: Actor, home: Path) -> None:
+    actor.write(TOUCH)
+    assert isinstance(actor.ask("apply"), Done)
+    (server,) = servers(home)
+    os.kill(server, signal.SIGKILL)
+    os.waitpid(server, 0)
+    assert isinstance(actor.ask("apply"), Done)
+    assert servers(home) not in ([], [server])
+
+
+@pytest.mark.parametrize("oddity", ["open", "a link", "a file"])
+def test_a_place_that_is_not_private_gets_no_server(
+    actor: Actor, home: Path, tmp_path: Path, oddity: str
+) -> None:
+    match oddity:
+        case "open":
+            home.mkdir()
+            home.chmod(0o755)
+        case "a link":
+            (tmp_path / "elsewhere").mkdir(mode=0o700)
+            home.symlink_to(tmp_path / "elsewhere")
+        case _:
+            home.write_text("x")
+    assert isinstance(actor.write(TOUCH).ask("apply"), Done), "it is played cold"
+    assert servers(home) == []
+
+
+def test_a_version_that_nobody_tried_is_played_cold(
+    actor: Actor, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lukewarm, "KNOWN_GOOD", ("2.99.0",))
+    assert isinstance(actor.write(TOUCH).ask("apply"), Done)
+    assert servers(home) == []
+
+
+def test_a_socket_that_nobody_serves_is_no_obstacle(actor: Actor, home: Path) -> None:
+    actor.write(TOUCH)
+    assert isinstance(actor.ask("apply"), Done)
+    (server,) = servers(home)
+    (listening,) = (path for path in home.iterdir() if path.is_socket())
+    os.kill(server, signal.SIGKILL)
+    os.waitpid(server, 0)
+    assert listening.exists(), "it was left behind"
+    assert isinstance(actor.ask("apply"), Done)
+
+
+OWNER = """\
+import sys
+from pathlib import Path
+sys.path[:0] = [{root!r}, {tests!r}]
+from ansible_rig import Actor
+actor = Actor(Path({where!r}))
+actor.settings = {{"warm_path": {home!r}}}
+outcome = actor.write({tasks!r}).ask("apply")
+print(outcome.kind, flush=True)
+sys.stdin.read()
+"""
+
+
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM, None])
+def test_a_server_goes_with_its_owner(
+    tmp_path: Path, home: Path, how: signal.Signals | None
+) -> None:
+    script = OWNER.format(
+        root=str(ROOT), tests=str(ROOT / "tests"), where=str(tmp_path), home=str(home), tasks=TOUCH
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as owner:
+        assert owner.stdout is not None
+        assert owner.stdin is not None
+        assert owner.stdout.readline() == "done\n"
+        assert len(servers(home)) == 1
+        if how is None:
+            owner.stdin.close()
+        else:
+            owner.send_signal(how)
+        owner.wait()
+    until(lambda: not servers(home), "the server has gone with its owner")
+    assert [path for path in home.iterdir() if path.is_socket()] == []
+
+
+def test_a_caller_who_says_nonsense_harms_nobody(actor: Actor, home: Path) -> None:
+    actor.write(TOUCH)
+    assert isinstance(actor.ask("apply"), Done)
+    (listening,) = (path for path in home.iterdir() if path.is_socket())
+    for words in (b"", b"\n", b"{}\n", b"not json\n", b'{"values_length": 5}\nx', b"\xff" * 70_000):
+        with socket.socket(socket.AF_UNIX) as caller:
+            caller.connect(str(listening))
+            caller.sendall(words)
+    assert isinstance(actor.ask("apply"), Done)
+    until(lambda: len(servers(home)) == 1, "what the nonsense forked has gone")
