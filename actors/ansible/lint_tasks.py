@@ -67,7 +67,16 @@ READING: Final = frozenset(
 )
 NOWHERE: Final = frozenset(
     f"ansible.builtin.{name}"
-    for name in ["assert", "debug", "fail", "meta", "set_fact", "set_stats", "import_tasks", "include_tasks"]
+    for name in (
+        "assert",
+        "debug",
+        "fail",
+        "meta",
+        "set_fact",
+        "set_stats",
+        "import_tasks",
+        "include_tasks",
+    )
 )
 """Modules that do their work on the controller, whatever the host."""
 LOOKING: Final = ("ansible.builtin.uri", "ansible.builtin.wait_for")
