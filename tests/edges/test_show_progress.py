@@ -191,7 +191,7 @@ def test_a_passed_abort_instant_is_called_out() -> None:
 @pytest.mark.parametrize(("ago_s", "silent"), [(5, False), (90, True)])
 def test_an_act_that_is_not_heard_of_is_called_silent(ago_s: int, silent: bool) -> None:
     story = started(web_tier())
-    text = drawn(story, lambda act: None, rounds=1, heard_ms=lambda _: story.now_ms - ago_s * 1000)
+    text = drawn(story, lambda _: None, rounds=1, heard_ms=lambda _: story.now_ms - ago_s * 1000)
     (row,) = (line for line in text.splitlines() if "expected" in line)
     assert ("silent for 1 min 30 s" in row) is silent
 
