@@ -16,9 +16,20 @@ if TYPE_CHECKING:
 
     from actors.spec import ActorSpec, Brief, Outcome, Scalar
 
-__all__ = ["ActorsError", "Critic", "Kind", "KindOf", "Settings", "kind_names", "load_kind"]
+__all__ = [
+    "PULSE",
+    "ActorsError",
+    "Critic",
+    "Kind",
+    "KindOf",
+    "Settings",
+    "kind_names",
+    "load_kind",
+]
 
 GROUP: Final = "interlock.kinds"
+PULSE: Final = "pulse"
+"""A file in an act's directory; a kind that hears of its targets touches it whenever it does."""
 
 Settings = Mapping[str, "Scalar"]
 """The section of `interlock.yaml` that bears the kind's name; paths in it are absolute."""

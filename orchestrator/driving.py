@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, TypeVar
 
+from actors.kinds import PULSE
 from orchestrator import show as shown
 from orchestrator.errors import Conflict, IllegalEvent, InvalidInput
 from orchestrator.progress import Progress
@@ -16,10 +17,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from orchestrator.driver import Driver
+    from orchestrator.pure.commands import Act
     from orchestrator.pure.events import Event
     from orchestrator.pure.state import Phase, Run
     from orchestrator.session import Session
     from orchestrator.view import View
+    from orchestrator.workspace import Workspace
 
 T = TypeVar("T")
 
@@ -84,7 +87,7 @@ def drive(
             run_id, changed, patience_s=FOREVER_S if wait else PATIENCE_S, heard=heard
         ) as driver:
             _record(driver, spoken(lambda: events(driver.run)))
-            with follow(view, driver.run) as progress:
+            with follow(view, driver.run, session.workspace) as progress:
                 shows.append(progress)
                 return driver.drive()
     except Conflict:
@@ -133,14 +136,24 @@ def _complaint(error: ValueError) -> str:
     return f"{place}: {first['msg']}"
 
 
-def follow(view: View, run: Run) -> Progress:
+def follow(view: View, run: Run, workspace: Workspace) -> Progress:
     """Follow a run on the terminal while it is driven."""
+    acts = workspace.state / "acts" / run.id
+
+    def heard_ms(act: Act) -> int | None:
+        pulse = acts / f"{act.step}.{act.verb}.{act.attempt}" / PULSE
+        try:
+            return int(pulse.stat().st_mtime * 1000)
+        except OSError:
+            return None
+
     return Progress(
         run,
         stream=view.beside,
         live=view.live and not view.as_json and view.beside.isatty(),
         color=view.color,
         clock_ms=clock_ms,
+        heard_ms=heard_ms,
     )
 
 

@@ -54,7 +54,7 @@ def watch(view: View, workspace: Path | None, name: str) -> int:
     """Follow a run by its ledger, until nobody drives it."""
     with Session.open(workspace) as session, signals() as (stop, wake_fd):
         run = folded(session.ledger, session.ledger.row(name).run)
-        with follow(view, run) as progress:
+        with follow(view, run, session.workspace) as progress:
             while not stop.count:
                 fresh = [r.event for r in session.ledger.read(run.id, after=run.events)]
                 for event in fresh:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from types import TracebackType
 
+    from orchestrator.pure.commands import Act
     from orchestrator.pure.events import Event
     from orchestrator.pure.state import Run
     from orchestrator.show_text import Style
@@ -49,12 +50,13 @@ class Progress:
         color: bool,
         clock_ms: Callable[[], int],
         width: int | None = None,
+        heard_ms: Callable[[Act], int | None] = lambda _act: None,
     ) -> None:
         self._run = run
         self._stream = stream
         self._color = color
         self._clock_ms = clock_ms
-        self._under = Under(since_ms=clock_ms())
+        self._under = Under(since_ms=clock_ms(), heard_ms=heard_ms)
         self._at_ms = run.at_ms
         self._second = -1
         self._told: dict[str, int] = {}

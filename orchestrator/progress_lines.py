@@ -12,6 +12,7 @@ from heapq import nsmallest
 from itertools import islice
 from typing import TYPE_CHECKING, Final
 
+from orchestrator.pure.commands import Act
 from orchestrator.pure.duties import window_end_ms
 from orchestrator.pure.events import ActFinished, ActStarted, Confirmed, RemedyChosen
 from orchestrator.pure.state import popped
@@ -20,7 +21,7 @@ from orchestrator.show_text import Column, Page, Span, clean, clip, count, durat
 from orchestrator.show_words import wording
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from orchestrator.pure.events import Event
     from orchestrator.pure.state import Acting, Heap, Run
@@ -36,6 +37,8 @@ LOOKS: Final = 40
 REST_LINES: Final = 20
 """The lines of a picture beside the acts under way."""
 MARK: Final = {"green": "✓", "red": "✗", "alarm": "✗", "warn": "!"}
+SILENT_S: Final = 30
+"""An act that has not been heard of for so long is called silent."""
 AWAY: Final = 0.9
 """From this share of its timeout on an act is called late."""
 
@@ -50,6 +53,8 @@ class Under:
     troubles: tuple[Event, ...] = ()
     trouble_count: int = 0
     most_undos: int = 0
+    heard_ms: Callable[[Act], int | None] = field(default=lambda _act: None)
+    """When an act was last heard of, for kinds that listen to their targets."""
 
     def take(self, run: Run, event: Event) -> None:
         """Remember what one event leaves for a picture."""
@@ -161,9 +166,7 @@ def _add_acting(page: Page, run: Run, under: Under, now_ms: int, most: int) -> N
     steps, began = run.shaped.steps, under.began_ms
     first = nsmallest(most, acting, key=lambda index: (began.get(steps[index].id, 0), index))
     page.head("UNDER WAY")
-    rows = [
-        _act_row(run, index, acting[index], began.get(steps[index].id), now_ms) for index in first
-    ]
+    rows = [_act_row(run, index, acting[index], under, now_ms) for index in first]
     page.table([Column("", flex=True), Column(""), Column("", flex=True), Column("")], rows)
     if len(acting) > most:
         page.line(Span(f"… and {len(acting) - most:,} more", "dim"), indent=2)
@@ -175,23 +178,28 @@ def _acting(run: Run) -> dict[int, Acting]:
     return dict(run.work.acting) if run.work is not None else {}
 
 
-def _act_row(run: Run, index: int, act: Acting, began_ms: int | None, now_ms: int) -> list[Span]:
+def _act_row(run: Run, index: int, act: Acting, under: Under, now_ms: int) -> list[Span]:
+    step = run.shaped.steps[index].id
+    began_ms = under.began_ms.get(step)
     times = run.actor(index).timeouts
     limits_s = {"apply": times.apply_s, "undo": times.undo_s, "verify": times.verify_s}
     limit_s = limits_s.get(act.verb, times.check_s)
     attempt = Span(f"attempt {act.attempt}" if act.attempt > 1 else "", "yellow")
     verb = Span(f"{act.verb}, left by another driver" if act.orphan else act.verb)
-    name = Span(run.shaped.steps[index].id, "bold")
+    name = Span(step, "bold")
+    heard_ms = under.heard_ms(Act(step, act.verb, act.attempt))
+    silent_s = (now_ms - heard_ms) // 1000 if heard_ms is not None else 0
+    silence = f", silent for {duration(silent_s)}" if silent_s >= SILENT_S else ""
     if began_ms is None:
-        return [name, verb, Span(f"at most {duration(limit_s)}"), attempt]
+        return [name, verb, Span(f"at most {duration(limit_s)}{silence}"), attempt]
     takes_s = max(0, now_ms - began_ms) // 1000
     expected = f", expected {duration(times.expected_s)}" if act.verb == "apply" else ""
     late: Style = ""
     if takes_s > limit_s * AWAY:
         late = "alarm"
-    elif expected and takes_s > times.expected_s:
+    elif (expected and takes_s > times.expected_s) or silence:
         late = "yellow"
-    words = f"{duration(takes_s)}{expected}, at most {duration(limit_s)}"
+    words = f"{duration(takes_s)}{expected}, at most {duration(limit_s)}{silence}"
     return [name, verb, Span(words, late), attempt]
 
 

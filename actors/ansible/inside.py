@@ -74,8 +74,8 @@ def play_inside(job: Job) -> NoReturn:
     except SystemExit as ended:
         code = ended.code if isinstance(ended.code, int) else 1
     finally:
-        sys.stdout.flush()
-        sys.stderr.flush()
+        for stream in (sys.stdout, sys.stderr):
+            stream.flush()
         os._exit(code)
 
 

@@ -135,10 +135,9 @@ def subreaper() -> Iterator[None]:
 
 def below(pid: int, spare: frozenset[int] = frozenset()) -> list[int]:
     """List all processes below one, nearest first; what is spared, and below that, is left out."""
-    parents = _children()
     found, waiting = [], [pid]
     while waiting:
-        children = [one for one in parents.get(waiting.pop(0), []) if one not in spare]
+        children = [one for one in below_one(waiting.pop(0)) if one not in spare]
         found += children
         waiting += children
     return found
@@ -146,7 +145,16 @@ def below(pid: int, spare: frozenset[int] = frozenset()) -> list[int]:
 
 def below_one(pid: int) -> list[int]:
     """List the children of a process."""
-    return _children().get(pid, [])
+    found: list[int] = []
+    try:
+        for thread in os.scandir(f"/proc/{pid}/task"):
+            found += map(int, _read(f"{thread.path}/children").split())
+    except FileNotFoundError:
+        if not Path("/proc/self/task", str(os.getpid()), "children").exists():
+            return _children_by_looking(pid)  # a kernel that does not list them
+    except ProcessLookupError:
+        pass
+    return found
 
 
 def sweep(pid: int, spare: frozenset[int] = frozenset()) -> list[int]:
@@ -254,34 +262,31 @@ def _record(directory: Path, ended: Ended) -> None:
     beside.rename(directory / ENDED)
 
 
-def _children() -> dict[int, list[int]]:
-    """List the children of every process."""
-    found: dict[int, list[int]] = {}
-    for entry in os.scandir("/proc"):
-        if entry.name.isdecimal():
-            fields = _stat(entry.name)
-            if fields:
-                found.setdefault(int(fields[1]), []).append(int(entry.name))
-    return found
+def _children_by_looking(parent: int) -> list[int]:
+    """Look at every process there is."""
+    pids = [entry.name for entry in os.scandir("/proc") if entry.name.isdecimal()]
+    return [int(pid) for pid in pids if _stat(pid)[1:2] == [str(parent).encode()]]
 
 
-def _stat(pid: str) -> list[str]:
+def _stat(pid: str) -> list[bytes]:
     """Read state, parent and so on of a process; nothing if it has gone."""
     try:
-        handle = os.open(f"/proc/{pid}/stat", os.O_RDONLY | os.O_CLOEXEC)
-    except OSError:
+        return _read(f"/proc/{pid}/stat").rpartition(b")")[2].split()
+    except (FileNotFoundError, ProcessLookupError):
         return []
+
+
+def _read(path: str) -> bytes:
+    handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
-        return os.read(handle, 2048).rpartition(b")")[2].decode().split()
-    except OSError:
-        return []
+        return os.read(handle, 65_536)
     finally:
         os.close(handle)
 
 
 def _exists(pid: int) -> bool:
     fields = _stat(str(pid))
-    return bool(fields) and fields[0] != "Z"
+    return bool(fields) and fields[0] != b"Z"
 
 
 def _reap(spare: frozenset[int]) -> None:

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from actors.ansible.reach import CONTROLLER, inventory
-from actors.kinds import ActorsError
+from actors.kinds import PULSE, ActorsError
 from actors.spec import problem_with
 
 if TYPE_CHECKING:
@@ -42,8 +42,6 @@ __all__ = [
 HERE: Final = Path(__file__).parent
 EVENTS: Final = "events.jsonl"
 LOG: Final = "playbook.log"
-PULSE: Final = "pulse"
-"""In an act's directory: touched whenever something happened, so that silence can be seen."""
 INVENTORY: Final = "inventory.json"
 VALUES: Final = "values.json"
 PASSED_ON: Final = ("HOME", "TZ", "SSH_AUTH_SOCK")

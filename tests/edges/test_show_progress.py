@@ -68,8 +68,10 @@ def followed(
     return stream.getvalue()
 
 
-def drawn(story: Story, outcome: Any, *, rounds: int, width: int = 100, height: int = 40) -> str:
-    under = Under(since_ms=story.now_ms)
+def drawn(
+    story: Story, outcome: Any, *, rounds: int, width: int = 100, height: int = 40, **more: Any
+) -> str:
+    under = Under(since_ms=story.now_ms, **more)
 
     def watch(run: Run, events: Sequence[Event]) -> None:
         for event in events:
@@ -184,6 +186,14 @@ def test_a_passed_abort_instant_is_called_out() -> None:
     late = picture(story.run, Under(NOW_MS), NOW_MS + 4 * 3_600_000 - 1000, width=100, color=False)
     assert "last safe abort: passed 47 min 59 s ago" in late
     assert "window ends in 1 s" in late
+
+
+@pytest.mark.parametrize(("ago_s", "silent"), [(5, False), (90, True)])
+def test_an_act_that_is_not_heard_of_is_called_silent(ago_s: int, silent: bool) -> None:
+    story = started(web_tier())
+    text = drawn(story, lambda _: None, rounds=1, heard_ms=lambda _: story.now_ms - ago_s * 1000)
+    (row,) = (line for line in text.splitlines() if "expected" in line)
+    assert ("silent for 1 min 30 s" in row) is silent
 
 
 def test_the_picture_fits_its_terminal_and_looks_at_few_steps() -> None:
