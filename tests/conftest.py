@@ -5,11 +5,16 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
+import pytest
 from hypothesis import settings
 
 if TYPE_CHECKING:
-    import pytest
+    from collections.abc import Iterator
+    from pathlib import Path
+
     from _pytest.terminal import TerminalReporter
+
+    from hosts import Lab
 
 # A slow machine is not a bug: no property fails by the wall clock. In CI the same examples are
 # tried each time, so that a red build is about its change; elsewhere new ones are looked for.
@@ -22,6 +27,18 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--rewrite", action="store_true", help="write stories and schemas again, to review the diff"
     )
+
+
+@pytest.fixture
+def lab(tmp_path: Path) -> Iterator[Lab]:
+    """Five real hosts for this test alone."""
+    from hosts import Lab, NotHere  # noqa: PLC0415 - only tests on hosts pay for them
+
+    try:
+        with Lab(5, tmp_path / "lab") as hosts:
+            yield hosts
+    except NotHere as error:
+        pytest.skip(f"no test hosts here: {error}")
 
 
 def pytest_terminal_summary(terminalreporter: TerminalReporter) -> None:
