@@ -11,6 +11,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import stat
 import unicodedata
@@ -37,6 +38,7 @@ __all__ = [
     "CatalogedActor",
     "Evidence",
     "FolderRead",
+    "Omission",
     "folder_digest",
     "read_actor",
     "read_catalog",
@@ -104,6 +106,13 @@ class CatalogRead:
     findings: tuple[ActorFinding, ...]
 
 
+class Omission(Model):
+    """What an actor's tests do not show, and why."""
+
+    what: str
+    because: str
+
+
 class Evidence(Model):
     """The recorded result of an actor's own tests (`evidence.json`), for one digest only."""
 
@@ -113,6 +122,13 @@ class Evidence(Model):
     passed: Annotated[int, Field(ge=1)]
     """How many tests passed; none failed, or there would be no evidence."""
     tool: Annotated[str, StringConstraints(min_length=1, max_length=100)]
+    date: Annotated[str, StringConstraints(pattern=r"^\d{4}-\d{2}-\d{2}$")] | None = None
+    """The day of the tests (UTC)."""
+    hosts: Annotated[str, StringConstraints(min_length=1, max_length=200)] | None = None
+    """On what kind of hosts it was tried; nothing for a kind that acts on none."""
+    not_exercised: tuple[Omission, ...] = ()
+    surprises: tuple[str, ...] = ()
+    """What a dry run predicted otherwise than it came; none, if it is graded *predicted*."""
 
 
 def folder_digest(folder: Path) -> FolderRead:
@@ -167,7 +183,9 @@ def read_catalog(folder: Path, *, kind_of: KindOf = load_kind) -> CatalogRead:
 
 def record_evidence(folder: Path, evidence: Evidence) -> None:
     """Write an actor's evidence beside its manifest."""
-    (folder / EVIDENCE).write_text(evidence.model_dump_json(indent=2) + "\n", encoding="utf-8")
+    said = {"format": evidence.format, **evidence.model_dump(mode="json", exclude_defaults=True)}
+    text = json.dumps(said, indent=2, ensure_ascii=False)
+    (folder / EVIDENCE).write_text(f"{text}\n", encoding="utf-8")
 
 
 def _read_actor(folder: Path, kind_of: KindOf) -> ActorRead:

@@ -27,6 +27,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Self
 
+from actors.spec import Target
 from hosts_base import NotHere, base_tree, needed_tools
 
 if TYPE_CHECKING:
@@ -71,8 +72,14 @@ class Host:
             "address": "127.0.0.1",
             "port": self.port,
             "user": "root",
+            "host_key_alias": self.name,
             "identity_file": str(self.key),
         }
+
+    @property
+    def target(self) -> Target:
+        """Name it as a step does."""
+        return Target(name=self.name, connection=self.connection)
 
     def power_cut(self) -> None:
         """Take all its processes away at once; its files stay."""
@@ -116,7 +123,7 @@ class Host:
             path: about
             for path, about in found.items()
             if not any(path == one or path.startswith(f"{one}/") for one in LOGIN_TRACES)
-            and path not in ("root", "run", "dev/shm", "var/log", "etc/ssh")
+            and path not in ("root", "run", "tmp", "dev/shm", "var/log", "etc/ssh")
         }
 
     def processes(self) -> list[str]:

@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from actors.ansible import trials
 from actors.ansible.lukewarm import home_of
 from actors.ansible.plays import play
 from actors.ansible.predict import predicted
@@ -48,6 +49,18 @@ class Ansible:
         from actors.ansible.lint import complaints  # noqa: PLC0415 - acts do not need it
 
         return tuple(complaints(folder, files, spec))
+
+    def cuts(self, folder: Path) -> int:
+        """Count the tasks after which a test can cut an apply off."""
+        return trials.cuts(folder)
+
+    def cut(self, folder: Path, copy: Path, after: int) -> None:
+        """Copy an actor, so that its apply is cut off after so many tasks."""
+        trials.cut(folder, copy, after)
+
+    def surprises(self, checked: Path, applied: Path) -> tuple[str, ...]:
+        """List where a check and the apply after it disagree."""
+        return trials.surprises(checked, applied)
 
     def perform(self, brief: Brief, settings: Settings) -> Outcome:
         """Do one verb on all targets, and judge it by what happened on each."""
