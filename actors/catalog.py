@@ -107,7 +107,7 @@ class CatalogRead:
 
 
 class Omission(Model):
-    """What an actor's tests do not show, and why."""
+    """What an actor's tests do not show, or let pass, and why."""
 
     what: str
     because: str
@@ -127,6 +127,8 @@ class Evidence(Model):
     hosts: Annotated[str, StringConstraints(min_length=1, max_length=200)] | None = None
     """On what kind of hosts it was tried; nothing for a kind that acts on none."""
     not_exercised: tuple[Omission, ...] = ()
+    traces: tuple[Omission, ...] = ()
+    """What a check left on a host nevertheless, and why."""
     surprises: tuple[str, ...] = ()
     """What a dry run predicted otherwise than it came; none, if it is graded *predicted*."""
 

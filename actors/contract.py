@@ -72,9 +72,8 @@ def prove(
         tool=tool,
         date=today,
         hosts=sandbox.what if sandbox is not None and _acts_on_hosts(bench) else None,
-        not_exercised=tuple(
-            Omission(what=one.what, because=one.because) for one in cases.not_exercised
-        ),
+        not_exercised=tuple(Omission(**one.model_dump()) for one in cases.not_exercised),
+        traces=tuple(Omission(**one.model_dump()) for one in cases.traces),
         surprises=surprises,
     )
     return Proof(evidence, ())

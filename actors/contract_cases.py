@@ -77,6 +77,8 @@ class Cases(Model):
     format: Literal[1]
     cases: Annotated[tuple[Case, ...], Field(max_length=100)] = ()
     failures: Annotated[tuple[Provoked, ...], Field(max_length=100)] = ()
+    traces: Annotated[tuple[NotExercised, ...], Field(max_length=20)] = ()
+    """What a check may leave on a host for all that, by its path, and why: the log of a tool."""
     not_exercised: Annotated[tuple[NotExercised, ...], Field(max_length=100)] = ()
 
 

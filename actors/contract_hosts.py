@@ -4,7 +4,7 @@
 2. What `check` predicts for a task and what `apply` then changes agree; where they do not, this is
    listed in the evidence, and an actor that graded its dry run *predicted* has broken its promise.
 3. A second `apply` changes nothing.
-4. `undo` also works after an apply that was cut off after any of its tasks.
+4. `undo` also works after an apply that was cut off behind any of the tasks that change something.
 5. Every declared failure is provoked and reported by its name, or the cases say why it cannot be.
    One that leaves nothing leaves nothing: `verify` finds what it found before.
 """
@@ -63,8 +63,8 @@ class Sandbox(Protocol):
 class ActsOnHosts(Protocol):
     """What a kind that acts on hosts can say besides."""
 
-    def cuts(self, folder: Path) -> int:
-        """Count the places at which an apply can be cut off."""
+    def cuts(self, folder: Path, applied: Path) -> tuple[int, ...]:
+        """List after how many tasks an apply that was seen can be cut off with effect."""
 
     def cut(self, folder: Path, copy: Path, after: int) -> None:
         """Copy an actor so that its apply fails after so many tasks."""
@@ -80,14 +80,15 @@ class OnHosts:
         self._at = bench
         self._kind = kind
         self._sandbox = sandbox
+        self._cuts: tuple[int, ...] = ()
+        self._traces: tuple[str, ...] = ()
         self.surprises: list[str] = []
 
     def promises_broken(self, cases: Cases) -> Iterator[str]:
         """Yield what is not kept; of each case the first, for what follows it means nothing."""
+        self._traces = tuple(f":{one.what}" for one in cases.traces)
         for case in cases.cases:
             problem = misfitting(self._spec, case) or self._round(case)
-            if problem is None and case.cut and self._spec.undo == "full":
-                problem = self._cut_off(case)
             if problem:
                 yield f"{self._spec.name}, case {case.name}: {problem}"
         for provoked in cases.failures:
@@ -111,6 +112,8 @@ class OnHosts:
                 problem = step(at, case, hosts)
                 if problem:
                     return problem
+            if case.cut and self._spec.undo == "full":
+                return self._cut_off(case, hosts)
         return None
 
     def _checked(self, at: Bench, case: Case, hosts: SandboxHosts) -> str | None:
@@ -123,7 +126,7 @@ class OnHosts:
         predicted = at.ask("check", case)
         if not isinstance(predicted, Predicted):
             return f"check reported {said(predicted)}, not a prediction"
-        written = _differing(before, hosts.look())
+        written = _differing(before, hosts.look(), self._traces)
         if written:
             return f"check left traces: {', '.join(written[:8])}"
         if GRADES[predicted.grade] != GRADES[self._spec.dry_run]:
@@ -138,6 +141,7 @@ class OnHosts:
         if problem:
             return problem
         if checked is not None and at.last is not None:
+            self._cuts = self._kind.cuts(self._at.folder, at.last)
             wrong = self._kind.surprises(checked, at.last)
             self.surprises += [f"{case.name}: {one}" for one in wrong]
             if wrong and self._spec.dry_run == "predicted":
@@ -156,32 +160,34 @@ class OnHosts:
             return "a second apply changed something, yet the manifest says idempotent"
         return _misreported(self._spec, outcome) or at.not_found(case, "applied")
 
-    def _undone(self, at: Bench, case: Case, hosts: SandboxHosts) -> str | None:
+    def _undone(
+        self, at: Bench, case: Case, hosts: SandboxHosts, step: str | None = None
+    ) -> str | None:
         if self._spec.undo == "none":
             return None
-        outcome = at.ask("undo", case)
+        outcome = at.ask("undo", case, step)
         if not isinstance(outcome, Done):
             return f"undo reported {said(outcome)}"
-        return at.not_found(case, "not_applied") if self._spec.undo == "full" else None
+        return at.not_found(case, "not_applied", step) if self._spec.undo == "full" else None
 
     # --- cut off, and provoked --------------------------------------------------------------------
 
-    def _cut_off(self, case: Case) -> str | None:
-        for after in _chosen(self._kind.cuts(self._at.folder)):
+    def _cut_off(self, case: Case, hosts: SandboxHosts) -> str | None:
+        """Cut an apply off at several places, on hosts that undo has just brought back."""
+        for after in _chosen(self._cuts):
             copy = self._at.workdir / f"cut-{case.name}-{after}"
             self._kind.cut(self._at.folder, copy, after)
-            with self._sandbox.hosts(case.hosts + case.others) as hosts:
-                problem = self._prepared(case, hosts) or self._undone_after_cut(case, hosts, copy)
-                if problem:
-                    return f"cut off after {after} tasks: {problem}"
+            step = f"{case.name}-cut-{after}"
+            outcome = self._on(hosts, case, copy).ask("apply", case, step)
+            whole = self._on(hosts, case)
+            problem = (
+                "apply was done, although it was cut off"
+                if isinstance(outcome, Done)
+                else self._undone(whole, case, hosts, step)
+            )
+            if problem:
+                return f"cut off after {after} tasks: {problem}"
         return None
-
-    def _undone_after_cut(self, case: Case, hosts: SandboxHosts, copy: Path) -> str | None:
-        whole, torn = self._on(hosts, case), self._on(hosts, case, copy)
-        outcome = torn.ask("apply", case)
-        if isinstance(outcome, Done):
-            return "apply was done, although it was cut off"
-        return self._undone(whole, case, hosts)
 
     def _provoked(self, provoked: Provoked) -> str | None:
         case = provoked.case
@@ -246,10 +252,13 @@ def _named(outcome: Outcome) -> str:
     return f"{outcome.kind}{mode}: {getattr(outcome, 'message', '')}"
 
 
-def _differing(before: Mapping[str, str], after: Mapping[str, str]) -> list[str]:
-    return sorted(key for key in {*before, *after} if before.get(key) != after.get(key))
+def _differing(
+    before: Mapping[str, str], after: Mapping[str, str], allowed: tuple[str, ...]
+) -> list[str]:
+    differing = sorted(key for key in {*before, *after} if before.get(key) != after.get(key))
+    return [key for key in differing if not key.endswith(allowed)]
 
 
-def _chosen(places: int) -> list[int]:
-    wanted = min(places, int(os.environ.get(CUTS, "1000")))
-    return sorted({1 + at * places // wanted for at in range(wanted)}) if wanted else []
+def _chosen(places: tuple[int, ...]) -> tuple[int, ...]:
+    wanted = min(len(places), int(os.environ.get(CUTS, "1000")))
+    return tuple(places[-1 - at * len(places) // wanted] for at in range(wanted))

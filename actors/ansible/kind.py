@@ -50,9 +50,9 @@ class Ansible:
 
         return tuple(complaints(folder, files, spec))
 
-    def cuts(self, folder: Path) -> int:
-        """Count the tasks after which a test can cut an apply off."""
-        return trials.cuts(folder)
+    def cuts(self, folder: Path, applied: Path) -> tuple[int, ...]:
+        """List after how many tasks a test can cut an apply off with effect."""
+        return trials.cuts(folder, applied)
 
     def cut(self, folder: Path, copy: Path, after: int) -> None:
         """Copy an actor, so that its apply is cut off after so many tasks."""

@@ -24,9 +24,11 @@ MAX_PLAYBOOK_BYTES: Final = 1_000_000
 CUT: Final = {"name": "Cut off here, by a test", "ansible.builtin.fail": {"msg": "cut off by a test"}}
 
 
-def cuts(folder: Path) -> int:
-    """Count the tasks of an actor's apply, after each of which it can be cut off."""
-    return sum(len(tasks) for tasks in _task_lists(_plays(folder)))
+def cuts(folder: Path, applied: Path) -> tuple[int, ...]:
+    """List the places behind the tasks that changed something in an apply that was seen."""
+    changed = {task for _, task in _changes(applied / "ansible-apply" / EVENTS)}
+    tasks = [task for tasks in _task_lists(_plays(folder)) for task in tasks]
+    return tuple(at for at, task in enumerate(tasks, 1) if changed & set(_names(task)))
 
 
 def cut(folder: Path, copy: Path, after: int) -> None:
@@ -54,6 +56,14 @@ def _changes(events: Path) -> Iterator[tuple[str, str]]:
     for event in read_events(events):
         if event is not None and event["event"] == "ok" and event["result"].get("changed"):
             yield event["host"], event["task"]
+
+
+def _names(task: dict[str, Any]) -> Iterator[str]:
+    """Name a task, and all within it."""
+    yield str(task.get("name"))
+    for part in ("block", "rescue", "always"):
+        for inner in task.get(part) or ():
+            yield from _names(inner)
 
 
 def _plays(folder: Path) -> Any:

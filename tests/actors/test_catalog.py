@@ -69,7 +69,7 @@ class LabSandbox:
 
 
 @pytest.mark.parametrize("name", [
-    pytest.param(name, marks=pytest.mark.xdist_group(f"hosts-{at % 2}"))
+    pytest.param(name, marks=pytest.mark.xdist_group(f"actor-{at}"))
     for at, name in enumerate(ACTORS)
 ])  # fmt: skip
 def test_an_actor_keeps_every_promise_on_real_hosts(
