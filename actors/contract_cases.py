@@ -37,7 +37,7 @@ class Case(Model):
     others: Annotated[int, Field(ge=0, le=100)] = 0
     """How many more hosts `prepare` needs beside them; the actor never sees these."""
     prepare: tuple[Name, ...] = ()
-    """Folders below `tests/`, each with an `apply.yml` that makes the hosts as the case needs them."""
+    """Folders below `tests/`, whose `apply.yml` makes the hosts as the case needs them."""
     cut: bool = True
     """Undo is also tried after an apply that was cut off in the middle."""
 

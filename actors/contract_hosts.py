@@ -11,11 +11,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Protocol, runtime_checkable
 
 from actors.contract_bench import Bench, said
 from actors.contract_cases import misfitting
+from actors.kinds import ActorsError
 from actors.spec import Done, Failed, Found, Predicted, problem_with
 
 if TYPE_CHECKING:
@@ -27,7 +30,7 @@ if TYPE_CHECKING:
     from actors.kinds import Settings
     from actors.spec import ActorSpec, Outcome, Target
 
-__all__ = ["ActsOnHosts", "OnHosts", "Sandbox", "SandboxHosts"]
+__all__ = ["ActsOnHosts", "Group", "OnHosts", "Sandbox", "SandboxHosts"]
 
 GRADES: Final = {"none": 0, "partial": 1, "predicted": 2}
 CUTS: Final = "INTERLOCK_CUTS"
@@ -52,8 +55,9 @@ class SandboxHosts(Protocol):
 class Sandbox(Protocol):
     """Where test hosts come from: namespaces of this machine, a group of the inventory."""
 
-    what: str
-    """For the evidence: on what kind of hosts it was."""
+    @property
+    def what(self) -> str:
+        """Say for the evidence on what kind of hosts it was."""
 
     def hosts(self, count: int) -> AbstractContextManager[SandboxHosts]:
         """Have hosts for one case, as nobody has touched them."""
@@ -71,6 +75,39 @@ class ActsOnHosts(Protocol):
 
     def surprises(self, checked: Path, applied: Path) -> tuple[str, ...]:
         """Compare what a check predicted with what the apply then changed."""
+
+    def look(self, targets: tuple[Target, ...], settings: Settings) -> Mapping[str, str]:
+        """Describe all that can be seen of hosts, without writing anything there."""
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """The hosts of a group of the inventory: not made anew for each case, but undone."""
+
+    what: str
+    kind: ActsOnHosts
+    all_targets: tuple[Target, ...]
+    all_settings: Settings
+
+    @contextlib.contextmanager
+    def hosts(self, count: int) -> Iterator[SandboxHosts]:
+        """Take as many as a case needs, the first ones first."""
+        if count > len(self.all_targets):
+            raise ActorsError(
+                f"a case needs {count} hosts, and {self.what} has {len(self.all_targets)}",
+                next_step="name a group with more hosts",
+            )
+        yield _GroupHosts(self.kind, self.all_targets[:count], self.all_settings)
+
+
+@dataclass(frozen=True, slots=True)
+class _GroupHosts:
+    kind: ActsOnHosts
+    targets: tuple[Target, ...]
+    settings: Settings
+
+    def look(self) -> Mapping[str, str]:
+        return self.kind.look(self.targets, self.settings)
 
 
 class OnHosts:
@@ -105,11 +142,11 @@ class OnHosts:
     def _round(self, case: Case) -> str | None:
         with self._sandbox.hosts(case.hosts + case.others) as hosts:
             at = self._on(hosts, case)
-            problem = self._prepared(case, hosts)
+            problem = self._prepared(case, hosts) or self._checked(at, case, hosts)
             if problem:
                 return problem
-            for step in (self._checked, self._applied, self._applied_again, self._undone):
-                problem = step(at, case, hosts)
+            for step in (self._applied, self._applied_again, self._undone):
+                problem = step(at, case)
                 if problem:
                     return problem
             if case.cut and self._spec.undo == "full":
@@ -134,7 +171,7 @@ class OnHosts:
             return f"check has the grade {predicted.grade}, the manifest {self._spec.dry_run}{says}"
         return None
 
-    def _applied(self, at: Bench, case: Case, hosts: SandboxHosts) -> str | None:
+    def _applied(self, at: Bench, case: Case) -> str | None:
         checked = at.last
         outcome = at.ask("apply", case)
         problem = _misreported(self._spec, outcome)
@@ -150,7 +187,7 @@ class OnHosts:
             return "apply changed nothing: the case proves nothing"
         return at.not_found(case, "applied")
 
-    def _applied_again(self, at: Bench, case: Case, hosts: SandboxHosts) -> str | None:
+    def _applied_again(self, at: Bench, case: Case) -> str | None:
         if not self._spec.idempotent:
             return None
         outcome = at.ask("apply", case)
@@ -160,9 +197,7 @@ class OnHosts:
             return "a second apply changed something, yet the manifest says idempotent"
         return _misreported(self._spec, outcome) or at.not_found(case, "applied")
 
-    def _undone(
-        self, at: Bench, case: Case, hosts: SandboxHosts, step: str | None = None
-    ) -> str | None:
+    def _undone(self, at: Bench, case: Case, step: str | None = None) -> str | None:
         if self._spec.undo == "none":
             return None
         outcome = at.ask("undo", case, step)
@@ -183,7 +218,7 @@ class OnHosts:
             problem = (
                 "apply was done, although it was cut off"
                 if isinstance(outcome, Done)
-                else self._undone(whole, case, hosts, step)
+                else self._undone(whole, case, step)
             )
             if problem:
                 return f"cut off after {after} tasks: {problem}"

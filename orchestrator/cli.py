@@ -359,13 +359,17 @@ def actors_check(workspace: Where = None, as_json: AsJson = False) -> None:
 @actors_app.command("test")
 def actors_test(
     name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="One actor only.")] = None,
+    hosts: Annotated[
+        str | None,
+        typer.Option(metavar="GROUP", help="A group of the inventory whose hosts may be changed."),
+    ] = None,
     workspace: Where = None,
     as_json: AsJson = False,
 ) -> None:
     """Try actors on their own cases; what passed is recorded as their evidence."""
     from orchestrator import content
 
-    raise typer.Exit(content.actors_test(_view(as_json), workspace, name))
+    raise typer.Exit(content.actors_test(_view(as_json), workspace, name, hosts))
 
 
 @app.command(rich_help_panel="Workspace")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import platform
 import sys
 import tempfile
@@ -11,8 +12,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 from actors.catalog import read_actor, record_evidence
 from actors.contract import prove
+from actors.contract_hosts import ActsOnHosts, Group
 from actors.fitting import nearest
 from actors.kinds import kind_names
+from actors.spec import Target
 from orchestrator import show
 from orchestrator.approvals import read_trust
 from orchestrator.errors import InterlockError, InvalidInput
@@ -26,6 +29,8 @@ if TYPE_CHECKING:
 
     from actors.catalog import Evidence
     from actors.contract import Proof
+    from actors.contract_hosts import Sandbox
+    from actors.spec import ActorSpec
     from orchestrator.view import View
     from orchestrator.workspace import Workspace
 
@@ -82,14 +87,14 @@ def actors_check(view: View, where: Path | None) -> int:
     return InvalidInput.exit_code if findings else 0
 
 
-def actors_test(view: View, where: Path | None, name: str | None) -> int:
+def actors_test(view: View, where: Path | None, name: str | None, hosts: str | None = None) -> int:
     """Try one actor or all on their own cases, and record the evidence of those that passed."""
     workspace = _workspace(where)
     folders = _actor_folders(workspace)
     if name is not None and name not in folders:
         raise _no_actor(name, folders)
     chosen = folders if name is None else {name: folders[name]}
-    proofs = {actor: _proof(workspace, folder) for actor, folder in chosen.items()}
+    proofs = {actor: _proof(workspace, folder, hosts) for actor, folder in chosen.items()}
     for actor, proof in proofs.items():
         if proof.evidence is not None:
             _record(chosen[actor], proof.evidence)
@@ -199,7 +204,7 @@ def _no_actor(name: str, known: Iterable[str]) -> InvalidInput:
     )
 
 
-def _proof(workspace: Workspace, folder: Path) -> Proof:
+def _proof(workspace: Workspace, folder: Path, hosts: str | None) -> Proof:
     """Try an actor in a scratch folder; a kind that keeps a world is given an empty one."""
     spec = read_actor(folder, kind_of=workspace.kind_of).spec
     settings = workspace.kind_settings(spec.kind) if spec else {}
@@ -212,7 +217,32 @@ def _proof(workspace: Workspace, folder: Path) -> Proof:
             workdir=Path(scratch),
             tool=f"interlock {version('interlock')}",
             kind_of=workspace.kind_of,
+            sandbox=_sandbox(workspace, spec, hosts),
+            today=dt.datetime.now(tz=dt.UTC).date().isoformat(),
         )
+
+
+def _sandbox(workspace: Workspace, spec: ActorSpec | None, group: str | None) -> Sandbox | None:
+    """Take the hosts of a group for tests, if the actor's kind acts on hosts."""
+    if group is None or spec is None:
+        return None
+    kind = workspace.kind_of(spec.kind)
+    if not isinstance(kind, ActsOnHosts):
+        return None
+    found = workspace.inventory().objects
+    chosen = [one for one in found if group in one.groups]
+    if not chosen:
+        known = sorted({name for one in found for name in one.groups})
+        raise InvalidInput(
+            f"no host of the inventory is in a group {group[:60]}; {nearest(group[:60], known)}",
+            next_step="name a group whose hosts may be changed and broken by tests",
+        )
+    targets = tuple(
+        Target(name=one.name, object=one.object, labels=one.labels, connection=one.connection)
+        for one in chosen
+    )
+    what = f"the {len(targets)} hosts of the group {group}"
+    return Group(what, kind, targets, workspace.kind_settings(spec.kind))
 
 
 def _record(folder: Path, evidence: Evidence) -> None:

@@ -20,7 +20,7 @@ from actors.ansible.verdict import judge, judge_verify
 if TYPE_CHECKING:
     from actors.ansible.results import Played
     from actors.kinds import Settings
-    from actors.spec import ActorSpec, Brief, Outcome
+    from actors.spec import ActorSpec, Brief, Outcome, Target
 
 __all__ = ["Ansible"]
 
@@ -61,6 +61,12 @@ class Ansible:
     def surprises(self, checked: Path, applied: Path) -> tuple[str, ...]:
         """List where a check and the apply after it disagree."""
         return trials.surprises(checked, applied)
+
+    def look(self, targets: tuple[Target, ...], settings: Settings) -> dict[str, str]:
+        """Describe what can be seen of hosts, for a test."""
+        from actors.ansible.looks import look  # noqa: PLC0415 - acts do not need it
+
+        return look(targets, settings)
 
     def perform(self, brief: Brief, settings: Settings) -> Outcome:
         """Do one verb on all targets, and judge it by what happened on each."""

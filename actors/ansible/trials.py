@@ -21,7 +21,10 @@ __all__ = ["cut", "cuts", "surprises"]
 
 APPLY: Final = "apply.yml"
 MAX_PLAYBOOK_BYTES: Final = 1_000_000
-CUT: Final = {"name": "Cut off here, by a test", "ansible.builtin.fail": {"msg": "cut off by a test"}}
+CUT: Final = {
+    "name": "Cut off here, by a test",
+    "ansible.builtin.fail": {"msg": "cut off by a test"},
+}
 
 
 def cuts(folder: Path, applied: Path) -> tuple[int, ...]:
@@ -47,7 +50,9 @@ def surprises(checked: Path, applied: Path) -> tuple[str, ...]:
     """List the tasks of which a check said one thing and the apply did another."""
     said = Counter(_changes(checked / "ansible-check" / EVENTS))
     done = Counter(_changes(applied / "ansible-apply" / EVENTS))
-    unmade = [f"{host}: {task!r} was to change something, and did not" for host, task in said - done]
+    unmade = [
+        f"{host}: {task!r} was to change something, and did not" for host, task in said - done
+    ]
     unsaid = [f"{host}: {task!r} changed something unforeseen" for host, task in done - said]
     return tuple(sorted([*unmade, *unsaid]))
 
@@ -71,7 +76,9 @@ def _plays(folder: Path) -> Any:
     try:
         return read_yaml(path.read_bytes(), max_bytes=MAX_PLAYBOOK_BYTES).value
     except UnreadableError as error:
-        raise ActorsError(f"{path}:{error.line or 1}: {error.reason}", next_step="mend it") from None
+        raise ActorsError(
+            f"{path}:{error.line or 1}: {error.reason}", next_step="mend it"
+        ) from None
 
 
 def _task_lists(plays: Any) -> Iterator[list[Any]]:

@@ -1,16 +1,17 @@
-"""Every actor of the kind ansible keeps its promises on real hosts; `--rewrite` records the evidence."""
+"""Every actor of the kind ansible keeps its promises on real hosts; `--rewrite` records that."""
 
 from __future__ import annotations
 
 import contextlib
 import datetime as dt
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
-from actors.catalog import folder_digest, read_actor, read_catalog, record_evidence
+from actors.catalog import record_evidence
 from actors.contract import prove
 from hosts import Lab, NotHere
 
@@ -25,11 +26,8 @@ WHAT = "sshd in network namespaces, Debian 12"
 
 
 def _of_the_kind() -> list[str]:
-    found = []
-    for folder in sorted(path for path in PLAYBOOKS.iterdir() if path.is_dir()):
-        if "\nkind: ansible\n" in (folder / "actor.yaml").read_text():
-            found.append(folder.name)
-    return found
+    folders = sorted(path for path in PLAYBOOKS.iterdir() if path.is_dir())
+    return [f.name for f in folders if "\nkind: ansible\n" in (f / "actor.yaml").read_text()]
 
 
 ACTORS = _of_the_kind()
@@ -38,6 +36,7 @@ ACTORS = _of_the_kind()
 @dataclass
 class LabHosts:
     lab: Lab
+    warm: Path
 
     @property
     def targets(self) -> tuple[Target, ...]:
@@ -45,7 +44,7 @@ class LabHosts:
 
     @property
     def settings(self) -> Settings:
-        return {"known_hosts_path": str(self.lab.known_hosts)}
+        return {"known_hosts_path": str(self.lab.known_hosts), "warm_path": str(self.warm)}
 
     def look(self) -> Mapping[str, str]:
         seen: dict[str, str] = {}
@@ -58,6 +57,7 @@ class LabHosts:
 @dataclass
 class LabSandbox:
     directory: Path
+    warm: Path
     what: str = WHAT
     made: int = 0
 
@@ -65,7 +65,14 @@ class LabSandbox:
     def hosts(self, count: int) -> Iterator[LabHosts]:
         self.made += 1
         with Lab(count, self.directory / str(self.made)) as lab:
-            yield LabHosts(lab)
+            yield LabHosts(lab, self.warm)
+
+
+@pytest.fixture(scope="session")
+def warm() -> Iterator[Path]:
+    """Where the warm server of this worker is: a short path, for it is one of a socket."""
+    with tempfile.TemporaryDirectory(prefix="warm-") as folder:
+        yield Path(folder)
 
 
 @pytest.mark.parametrize("name", [
@@ -73,7 +80,7 @@ class LabSandbox:
     for at, name in enumerate(ACTORS)
 ])  # fmt: skip
 def test_an_actor_keeps_every_promise_on_real_hosts(
-    name: str, tmp_path: Path, request: pytest.FixtureRequest
+    name: str, tmp_path: Path, warm: Path, request: pytest.FixtureRequest
 ) -> None:
     try:
         with Lab(1, tmp_path / "can"):
@@ -85,7 +92,7 @@ def test_an_actor_keeps_every_promise_on_real_hosts(
         settings={},
         workdir=tmp_path / "work",
         tool="interlock 0.1.0",
-        sandbox=LabSandbox(tmp_path / "labs"),
+        sandbox=LabSandbox(tmp_path / "labs", warm),
         today=dt.datetime.now(tz=dt.UTC).date().isoformat(),
     )
     assert not proof.broken, "\n".join(proof.broken)

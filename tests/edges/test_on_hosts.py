@@ -15,7 +15,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import pytest
 
@@ -75,7 +75,12 @@ MARK: Final = """\
       changed_when: false
     - name: {name}
       ansible.builtin.command:
-        argv: [sh, -c, 'sleep 0.2; echo "$1" >> /srv/effects; sleep {after_s}', sh, "{{{{ interlock.key }}}}"]
+        argv:
+          - sh
+          - -c
+          - sleep 0.2; echo "$1" >> /srv/effects; sleep {after_s}
+          - sh
+          - "{{{{ interlock.key }}}}"
         expand_argument_vars: false
 """
 VERIFY: Final = """\

@@ -23,7 +23,7 @@ import stat
 from pathlib import Path
 from typing import Any
 
-from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.basic import AnsibleModule  # type: ignore[import-untyped]  # it has none
 
 ARGUMENTS = {
     "keep": {"type": "path", "required": True},
@@ -50,13 +50,13 @@ def main() -> None:
         kept = _noted(asked)
         if not module.check_mode:
             _keep(note, kept)
-    changed, diff = False, {}
+    changed = False
     if asked["state"] == "restored" and kept is not None and asked["path"]:
         changed = _differs(Path(asked["path"]), kept, note)
         if changed and not module.check_mode:
             _restore(Path(asked["path"]), kept, note)
     kept = kept or {"was": "unknown"}
-    module.exit_json(changed=changed, diff=diff, was=kept["was"], value=kept.get("value"))
+    module.exit_json(changed=changed, was=kept["was"], value=kept.get("value"))
 
 
 def _noted(asked: dict[str, Any]) -> dict[str, Any]:
@@ -95,8 +95,8 @@ def _differs(path: Path, kept: dict[str, Any], note: Path) -> bool:
     if now != {key: value for key, value in kept.items() if key != "value"}:
         return True
     copy = note.with_suffix(".copy")
-    return kept["was"] == "present" and "link" not in kept and (
-        path.read_bytes() != copy.read_bytes()
+    return (
+        kept["was"] == "present" and "link" not in kept and (path.read_bytes() != copy.read_bytes())
     )
 
 

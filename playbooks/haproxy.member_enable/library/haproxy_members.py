@@ -2,7 +2,7 @@
 
 1. It speaks with HAProxy over its admin socket; the configuration file is not touched, so a restart
    of HAProxy forgets what was set here.
-2. Before anything is set, every member is looked for, and the members that would be left are counted.
+2. Before anything is set, every member is looked for, and those that would be left are counted.
 3. A state that is there already is not set again.
 """
 
@@ -97,7 +97,8 @@ def _well(module: AnsibleModule, members: dict[str, str]) -> dict[str, dict[str,
             return rows
         if time.monotonic() > deadline:
             module.fail_json(
-                msg=f"{ill[0]} does not pass the checks: {rows[ill[0]]['status']}", reason="not_well"
+                msg=f"{ill[0]} does not pass the checks: {rows[ill[0]]['status']}",
+                reason="not_well",
             )
         time.sleep(0.2)
 

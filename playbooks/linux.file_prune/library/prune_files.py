@@ -69,8 +69,10 @@ def _old(top: Path, name: str, before_s: int) -> Iterator[tuple[Path, int]]:
         for file in sorted(files):
             path = Path(folder) / file
             status = path.lstat()
-            if stat.S_ISREG(status.st_mode) and fnmatchcase(file, name) and (
-                status.st_mtime < before_s
+            if (
+                stat.S_ISREG(status.st_mode)
+                and fnmatchcase(file, name)
+                and (status.st_mtime < before_s)
             ):
                 yield path, status.st_blocks * 512
 
