@@ -79,6 +79,7 @@ def warm() -> Iterator[Path]:
     pytest.param(name, marks=pytest.mark.xdist_group(f"actor-{at}"))
     for at, name in enumerate(ACTORS)
 ])  # fmt: skip
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # a warm server
 def test_an_actor_keeps_every_promise_on_real_hosts(
     name: str, tmp_path: Path, warm: Path, request: pytest.FixtureRequest
 ) -> None:
