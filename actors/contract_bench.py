@@ -46,6 +46,7 @@ class Bench:
             folder=str(self.folder),
             spec=self.spec,
             params=case.params,
+            secrets=case.secrets,
             targets=self.targets or case.targets,
             timeout_s=getattr(self.spec.timeouts, f"{verb}_s"),
             workdir=str(self.last),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated, Final, Literal
 
-from pydantic import Field, StringConstraints
+from pydantic import Field, SecretStr, StringConstraints
 
 from actors.fitting import fit
 from actors.kinds import ActorsError
@@ -30,6 +30,8 @@ class Case(Model):
 
     name: Name
     params: dict[Name, Value] = Field(default_factory=dict)
+    secrets: dict[Name, SecretStr] = Field(default_factory=dict)
+    """Made-up values: whoever reads the actor's folder reads them."""
     targets: tuple[Target, ...] = ()
     """Made-up targets, for a kind that acts on nothing."""
     hosts: Annotated[int, Field(ge=0, le=100)] = 0
@@ -47,6 +49,7 @@ class Provoked(Model):
 
     mode: Name
     params: dict[Name, Value] = Field(default_factory=dict)
+    secrets: dict[Name, SecretStr] = Field(default_factory=dict)
     hosts: Annotated[int, Field(ge=0, le=100)] = 1
     others: Annotated[int, Field(ge=0, le=100)] = 0
     prepare: tuple[Name, ...] = ()
@@ -58,6 +61,7 @@ class Provoked(Model):
         return Case(
             name=self.mode,
             params=self.params,
+            secrets=self.secrets,
             hosts=self.hosts,
             others=self.others,
             prepare=self.prepare,
@@ -108,14 +112,23 @@ def misfitting(spec: ActorSpec, case: Case) -> str | None:
     """Say why a case cannot be tried on this actor."""
     for name, value in case.params.items():
         declared = spec.params.get(name)
-        if declared is None or declared.type == "targets":
+        if declared is None or declared.type in ("targets", "secret"):
             return f"there is no param {name} to give a value to"
         problem = problem_with(declared, value)
         if problem:
             return f"the param {name} {problem}"
     if (spec.target_param is None) != (not case.targets and not case.hosts):
         return "it must name targets exactly when the actor takes them"
-    return None
+    return _misfitting_secrets(spec, case)
+
+
+def _misfitting_secrets(spec: ActorSpec, case: Case) -> str | None:
+    declared = {name: param for name, param in spec.params.items() if param.type == "secret"}
+    for name, param in declared.items():
+        if param.required and name not in case.secrets:
+            return f"it needs a made-up value for the secret {name}"
+    foreign = [name for name in case.secrets if name not in declared]
+    return f"there is no secret {foreign[0]} to give a value to" if foreign else None
 
 
 def unprovoked(spec: ActorSpec, cases: Cases) -> str | None:
