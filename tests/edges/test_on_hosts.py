@@ -10,6 +10,7 @@ import itertools
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -36,12 +37,12 @@ EFFECTS: Final = "/srv/effects"
 SETTINGS: Final = """\
 format: 1
 environments:
-  lab: {{approvals: [], max_targets: 100, require_evidence: false, allow_undo_none: true}}
-policy: {{engine: builtin}}
+  lab: {approvals: [], max_targets: 100, require_evidence: false, allow_undo_none: true}
+policy: {engine: builtin}
 parallelism: 3
 kinds:
-  rehearsal: {{world: .interlock/rehearsal}}
-  ansible: {{known_hosts_path: {known_hosts}, connect_timeout_s: 3}}
+  rehearsal: {world: .interlock/rehearsal}
+  ansible: {known_hosts_path: known_hosts, connect_timeout_s: 3}
 """
 MANIFEST: Final = """\
 name: lab.mark
@@ -119,7 +120,8 @@ steps:
 def workspace(root: Path, lab: Lab, *, after_s: str = "0.2") -> Path:
     (root / "inventory").mkdir(parents=True)
     (root / "policies").mkdir()
-    (root / "interlock.yaml").write_text(SETTINGS.format(known_hosts=lab.known_hosts))
+    (root / "interlock.yaml").write_text(SETTINGS)
+    shutil.copy(lab.known_hosts, root / "known_hosts")
     objects = [
         {"name": host.name, "groups": ["rolled"], "connection": host.connection} for host in lab
     ]
@@ -145,6 +147,14 @@ def verbs(host: Host) -> list[str]:
     return [line.split("/")[-2] for line in lines(host)]
 
 
+def until(holds: Callable[[], object], what: str) -> None:
+    """Wait until something holds, without working too hard on it."""
+    end_s = time.monotonic() + 120
+    while not holds():
+        assert time.monotonic() < end_s, f"it never came true: {what}"
+        time.sleep(0.1)
+
+
 def judge(lab: Lab, root: Path, end: str) -> None:
     """Nothing was done twice, what is left is what the end says, and nothing runs any more."""
     for host in lab:
@@ -153,8 +163,8 @@ def judge(lab: Lab, root: Path, end: str) -> None:
         assert done in ([], ["apply"], ["apply", "undo"]), (host.name, lines(host))
         assert end != "succeeded" or done == ["apply"], (host.name, done)
         assert end != "rolled_back" or done != ["apply"], (host.name, done)
-    rig.until(lambda: not controller_processes(root), "nothing runs here any more")
-    rig.until(lambda: not any(host.processes() for host in lab), "nothing runs on the hosts")
+    until(lambda: not controller_processes(root), "nothing runs here any more")
+    until(lambda: not any(host.processes() for host in lab), "nothing runs on the hosts")
 
 
 def controller_processes(root: Path) -> list[str]:
@@ -201,7 +211,7 @@ def test_a_host_that_goes_away_in_mid_step_is_asked_before_anything_goes_on(
         [sys.executable, "-m", "orchestrator.cli", "run", run], cwd=root, stdout=subprocess.DEVNULL
     )
     first = lab[1]
-    rig.until(lambda: verbs(first) == ["apply"], "the first host is marked")
+    until(lambda: verbs(first) == ["apply"], "the first host is marked")
     if how == "power cut":
         first.power_cut()
     else:
@@ -236,7 +246,7 @@ def _killed_in_mid_act(root: Path, run: str, chance: random.Random) -> int:
     """Kill a driver, or an act, or both, while an act is under way on hosts."""
     driver = Process(root, run)
     try:
-        rig.until(lambda: rig.act_processes(root) or driver.process.poll() is not None, "an act")
+        until(lambda: rig.act_processes(root) or driver.process.poll() is not None, "an act")
         time.sleep(chance.uniform(0.0, 2.0))
         hits = 0
         for victim in chance.choice((("driver",), ("act",), ("driver", "act"))):

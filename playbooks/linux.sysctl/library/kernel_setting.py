@@ -1,4 +1,4 @@
-"""Ansible module: reads and sets one setting of the kernel; the value it reads has single blanks."""
+"""Ansible module: reads and sets one setting of the kernel; what it reads has single blanks."""
 
 from __future__ import annotations
 
