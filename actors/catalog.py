@@ -95,6 +95,8 @@ class CatalogedActor:
     digest: str
     folder: Path
     evidence: str | None
+    tested: Evidence | None = None
+    """The whole of that evidence, if it is for this digest."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,8 +176,10 @@ def read_catalog(folder: Path, *, kind_of: KindOf = load_kind) -> CatalogRead:
         read = read_actor(inner, kind_of=kind_of)
         findings += read.findings
         if read.spec and read.digest and not read.findings:
-            evidence = _evidence(inner, read.spec.name, findings)
-            actors[inner.name] = CatalogedActor(read.spec, read.digest, inner, evidence)
+            found = _evidence(inner, read.spec.name, findings)
+            digest = found.digest if found else None
+            tested = found if digest == read.digest else None
+            actors[inner.name] = CatalogedActor(read.spec, read.digest, inner, digest, tested)
     findings += _unknown_neighbours(actors)
     text = "".join(f"{actor.digest} {name}\n" for name, actor in sorted(actors.items()))
     return CatalogRead(
@@ -271,8 +275,8 @@ def _unknown_neighbours(actors: dict[str, CatalogedActor]) -> list[ActorFinding]
     return found
 
 
-def _evidence(folder: Path, name: str, findings: list[ActorFinding]) -> str | None:
-    """Return the digest for which the tests passed; evidence that cannot be read is none."""
+def _evidence(folder: Path, name: str, findings: list[ActorFinding]) -> Evidence | None:
+    """Read what the tests came to; evidence that cannot be read is none."""
     path = folder / EVIDENCE
     if not path.exists():
         return None
@@ -288,7 +292,7 @@ def _evidence(folder: Path, name: str, findings: list[ActorFinding]) -> str | No
         message = f"is the evidence of {evidence.actor}, not of {name}"
         findings.append(ActorFinding("M-evidence", message, str(path)))
         return None
-    return evidence.digest
+    return evidence
 
 
 def _walk(top: Path, folder: Path, findings: list[ActorFinding]) -> list[Path]:

@@ -38,6 +38,8 @@ class Case(Model):
     """How many test hosts are the targets."""
     others: Annotated[int, Field(ge=0, le=100)] = 0
     """How many more hosts `prepare` needs beside them; the actor never sees these."""
+    labels: dict[Name, str] = Field(default_factory=dict)
+    """Labels of the test hosts, as the inventory would have them."""
     prepare: tuple[Name, ...] = ()
     """Folders below `tests/`, whose `apply.yml` makes the hosts as the case needs them."""
     cut: bool = True
@@ -52,6 +54,7 @@ class Provoked(Model):
     secrets: dict[Name, SecretStr] = Field(default_factory=dict)
     hosts: Annotated[int, Field(ge=0, le=100)] = 1
     others: Annotated[int, Field(ge=0, le=100)] = 0
+    labels: dict[Name, str] = Field(default_factory=dict)
     prepare: tuple[Name, ...] = ()
     verb: Literal["apply", "undo"] = "apply"
 
@@ -64,6 +67,7 @@ class Provoked(Model):
             secrets=self.secrets,
             hosts=self.hosts,
             others=self.others,
+            labels=self.labels,
             prepare=self.prepare,
         )
 

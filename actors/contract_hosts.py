@@ -246,7 +246,7 @@ class OnHosts:
     def _prepared(self, case: Case, hosts: SandboxHosts) -> str | None:
         for name in case.prepare:
             at = self._on(hosts, case, self._at.folder / "tests" / name)
-            at.targets = hosts.targets
+            at.targets = _labelled(hosts.targets, case)
             at.spec = self._spec.model_copy(update={"outputs": {}, "failure_modes": ()})
             outcome = at.ask("apply", case, f"prepare-{name}")
             if not isinstance(outcome, Done):
@@ -260,9 +260,15 @@ class OnHosts:
             folder or self._at.folder,
             self._at.workdir,
             self._spec,
-            hosts.targets[: case.hosts],
+            _labelled(hosts.targets[: case.hosts], case),
             attempts=self._at.attempts,
         )
+
+
+def _labelled(targets: tuple[Target, ...], case: Case) -> tuple[Target, ...]:
+    return tuple(
+        target.model_copy(update={"labels": {**target.labels, **case.labels}}) for target in targets
+    )
 
 
 def _misreported(spec: ActorSpec, outcome: Outcome) -> str | None:

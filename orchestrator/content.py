@@ -36,6 +36,9 @@ if TYPE_CHECKING:
 
 __all__ = ["actors_check", "actors_list", "actors_show", "actors_test", "doctor", "init_workspace"]
 
+SHOWN_OF_EVIDENCE: Final = {
+    "passed", "tool", "date", "hosts", "not_exercised", "traces", "surprises",
+}  # fmt: skip
 NO_ACTORS: Final = "no actors: write one into playbooks/"
 
 
@@ -59,15 +62,18 @@ def actors_list(view: View, where: Path | None) -> int:
 
 def actors_show(view: View, where: Path | None, name: str) -> int:
     """Show one actor."""
-    catalog, folders = _workspace(where).catalog()
+    workspace = _workspace(where)
+    catalog, folders = workspace.catalog()
     if name not in catalog.actors:
         raise _no_actor(name, catalog.actors)
     pinned = catalog.actors[name]
+    tested = workspace.read_catalog().actors[name].tested
     document = {
         **pinned.spec.model_dump(mode="json"),
         "digest": pinned.digest,
         "folder": str(folders[name]),
         "tested": catalog.evidence.get(name) == pinned.digest,
+        "evidence": tested.model_dump(mode="json", include=SHOWN_OF_EVIDENCE) if tested else None,
     }
     view.say(
         lambda: "\n".join(clean(line) for line in _lines(document)),

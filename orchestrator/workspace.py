@@ -157,6 +157,9 @@ class Workspace:
             digest=read.digest,
             actors={n: PinnedActor(spec=a.spec, digest=a.digest) for n, a in actors.items()},
             evidence={n: a.evidence for n, a in actors.items() if a.evidence is not None},
+            evidence_days={
+                n: a.tested.date for n, a in actors.items() if a.tested and a.tested.date
+            },
         )
         return catalog, {name: actor.folder for name, actor in actors.items()}
 

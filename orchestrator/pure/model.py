@@ -169,6 +169,8 @@ class Catalog(Model):
     actors: dict[ActorName, PinnedActor]
     evidence: dict[ActorName, Digest] = {}
     """For each actor the folder digest for which its own tests have passed."""
+    evidence_days: dict[ActorName, str] = {}
+    """For each actor whose evidence is for its digest: the day (UTC) of its tests, if known."""
 
 
 # --- condition -----------------------------------------------------------------------------------
