@@ -33,6 +33,7 @@ TABLES: Final = {
     "approvals": "bench_approvals.py",
     "large": "bench_large.py",
     "policy": "bench_policy.py",
+    "ansible": "bench_ansible.py",
 }
 """Measure something that no peer has, and print their own table."""
 LIMIT_S: Final = 900
