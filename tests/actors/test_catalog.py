@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import datetime as dt
+import os
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -79,15 +80,20 @@ def warm() -> Iterator[Path]:
     pytest.param(name, marks=pytest.mark.xdist_group(f"actor-{at}"))
     for at, name in enumerate(ACTORS)
 ])  # fmt: skip
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # a warm server
 def test_an_actor_keeps_every_promise_on_real_hosts(
-    name: str, tmp_path: Path, warm: Path, request: pytest.FixtureRequest
+    name: str,
+    tmp_path: Path,
+    warm: Path,
+    request: pytest.FixtureRequest,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     try:
         with Lab(1, tmp_path / "can"):
             pass
     except NotHere as error:
         pytest.skip(f"no test hosts here: {error}")
+    if not request.config.getoption("--rewrite"):
+        monkeypatch.setenv("INTERLOCK_CUTS", os.environ.get("INTERLOCK_CUTS", "1"))
     proof = prove(
         PLAYBOOKS / name,
         settings={},

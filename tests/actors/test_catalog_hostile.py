@@ -77,7 +77,6 @@ def test_what_may_begin_with_a_dash_is_on_no_command_line(actor: str) -> None:
 
 
 @pytest.mark.xdist_group("hosts")
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # a warm server
 def test_free_text_arrives_byte_for_byte_and_runs_nothing(lab: Lab, tmp_path: Path) -> None:
     spec = of_the_kind()["linux.config_file"]
     param = spec.params["content"]
