@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.xdist_group("rolling")
 
-KILLS: Final = int(os.environ.get("INTERLOCK_HOST_KILLS", "40"))
+KILLS: Final = int(os.environ.get("INTERLOCK_HOST_KILLS", "12"))
 HOSTS: Final = 5
 EFFECTS: Final = "/srv/effects"
 

@@ -372,7 +372,7 @@ def test_one_bad_actor_stops_the_catalog_and_is_named(tmp_path: Path) -> None:
 
 @pytest.fixture(scope="module")
 def ours() -> Workspace:
-    return open_workspace(ROOT, kind_of=kind_of)
+    return open_workspace(ROOT)
 
 
 EXPECTED = {
@@ -426,7 +426,7 @@ def test_a_fresh_workspace_reads_like_ours(tmp_path: Path, ours: Workspace) -> N
     written = init(tmp_path / "new")
     assert tmp_path / "new" / "interlock.yaml" in written
     assert (tmp_path / "new" / ".gitignore").read_text().endswith(".interlock/\n")
-    fresh = open_workspace(tmp_path / "new", kind_of=kind_of)
+    fresh = open_workspace(tmp_path / "new")
     assert fresh.catalog()[0] == ours.catalog()[0]
     assert fresh.inventory() == ours.inventory()
     assert not fresh.warnings()
