@@ -17,8 +17,8 @@ pytestmark = pytest.mark.xdist_group("cli-life")
 DOCUMENT: Final = {
     "answers", "approvals", "at_ms", "by", "carried_from", "decision", "epoch", "events",
     "findings", "format", "incidents", "next", "offered", "opened_ms", "paused", "phase", "plan",
-    "plan_digest", "preview", "progress", "question", "reason", "refusal", "revision", "run", "ticket",
-    "ticket_digest",
+    "plan_digest", "preview", "progress", "question", "reason", "refusal", "revision", "run",
+    "ticket", "ticket_digest",
 }  # fmt: skip
 ROW: Final = {
     "at_ms", "counts", "environment", "epoch", "head", "note", "opened_ms", "phase", "run", "seq",
