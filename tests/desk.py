@@ -58,13 +58,15 @@ class Desk:
                 self.env[name] = os.environ[name]
 
     @classmethod
-    def fresh(cls, folder: Path) -> Desk:
-        """Lay down a workspace and sit down at it."""
+    def fresh(cls, folder: Path, engine: str = "builtin") -> Desk:
+        """Lay down a workspace and sit down at it; `embedded` is what people get, and slower."""
         desk = cls(folder / "workspace")
         done = subprocess.run(
             [*COMMAND, "init", str(desk.root)], env=desk.env, capture_output=True, check=False
         )
         assert done.returncode == 0, done.stderr
+        if engine != "embedded":
+            desk.edit("interlock.yaml", "engine: embedded", f"engine: {engine}")
         return desk
 
     def type(

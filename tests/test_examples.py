@@ -35,7 +35,7 @@ CHANGES: Final = (
 
 @pytest.fixture(scope="module")
 def desk(tmp_path_factory: pytest.TempPathFactory) -> Desk:
-    desk = Desk.fresh(tmp_path_factory.mktemp("examples"))
+    desk = Desk.fresh(tmp_path_factory.mktemp("examples"), "embedded")
     ahead = datetime.now(UTC).date() - WRITTEN
     for path in desk.root.glob("examples/*/*.yaml"):
         path.write_text(_moved(path.read_text(encoding="utf-8"), ahead), encoding="utf-8")

@@ -56,7 +56,7 @@ waivers:
 
 @pytest.fixture(scope="module")
 def desk(tmp_path_factory: pytest.TempPathFactory) -> Desk:
-    desk = Desk.fresh(tmp_path_factory.mktemp("policy"))
+    desk = Desk.fresh(tmp_path_factory.mktemp("policy"), "embedded")
     desk.env["PATH"] = (
         "/usr/bin:/bin"  # without a real OPA: the trials of all engines are elsewhere
     )
@@ -89,7 +89,7 @@ def test_one_rule_can_be_tried_alone_and_told_to_a_build_server(desk: Desk) -> N
 
 
 def test_a_broken_rule_is_told_and_the_exit_code_says_so(tmp_path: Path) -> None:
-    desk = Desk.fresh(tmp_path)
+    desk = Desk.fresh(tmp_path, "embedded")
     desk.env["PATH"] = "/usr/bin:/bin"
     desk.edit("policies/rules/undo.rego", '== "none"', '== "nothing"')
     report = desk.root / "report.xml"
@@ -128,7 +128,7 @@ def test_a_rule_is_explained_with_its_levels_and_where_they_come_from(desk: Desk
 
 
 def test_levels_and_waivers_travel_into_the_decision_and_onto_the_page(tmp_path: Path) -> None:
-    desk = Desk.fresh(tmp_path)
+    desk = Desk.fresh(tmp_path, "embedded")
     added(desk, "soft")
     assert planned(desk, expect=3)["decision"]["denials"][0]["level"] == "soft"
     waivers = desk.root / "policies" / "waivers.yaml"
@@ -154,7 +154,7 @@ def test_levels_and_waivers_travel_into_the_decision_and_onto_the_page(tmp_path:
 def test_a_denied_plan_is_explained_with_edits_that_pass_when_they_are_made(
     tmp_path: Path,
 ) -> None:
-    desk = Desk.fresh(tmp_path)
+    desk = Desk.fresh(tmp_path, "embedded")
     data = desk.root / "policies" / "data.yaml"
     text = data.read_text()
     text = text.replace("targets: 20\n", "targets: 4\n").replace("first_slice: 3", "first_slice: 1")
@@ -193,7 +193,7 @@ def test_a_denied_plan_is_explained_with_edits_that_pass_when_they_are_made(
 
 
 def test_what_no_edit_mends_is_said_to_be_left(tmp_path: Path) -> None:
-    desk = Desk.fresh(tmp_path)
+    desk = Desk.fresh(tmp_path, "embedded")
     added(desk)
     run = planned(desk, expect=3)["run"]
     typed = desk.type_inside("policy", "explain", run, expect=0)
@@ -222,7 +222,7 @@ def test_every_way_to_break_the_gate_denies(desk: Desk, record_property: Any) ->
 
 
 def test_a_gate_that_denies_everything_is_no_proof(tmp_path: Path) -> None:
-    desk = Desk.fresh(tmp_path)
+    desk = Desk.fresh(tmp_path, "embedded")
     desk.edit("policies/base.yaml", "evidence: fresh", "evidence: stale")
     typed = desk.type_inside("policy", "mutate", expect=2)
     assert "denies its own base" in typed.err
@@ -232,7 +232,7 @@ def test_a_gate_that_denies_everything_is_no_proof(tmp_path: Path) -> None:
 
 
 def test_a_candidate_is_asked_about_the_past_and_changes_nothing(tmp_path: Path) -> None:
-    desk = Desk.fresh(tmp_path)
+    desk = Desk.fresh(tmp_path, "embedded")
     candidate = tmp_path / "no_web.rego"
     candidate.write_text(RULE)
     (tmp_path / "no_web_cases.yaml").write_text(CASES)
@@ -257,7 +257,7 @@ def test_a_candidate_is_asked_about_the_past_and_changes_nothing(tmp_path: Path)
 
 
 def test_a_candidate_that_its_cases_do_not_prove_judges_no_past(tmp_path: Path) -> None:
-    desk = Desk.fresh(tmp_path)
+    desk = Desk.fresh(tmp_path, "embedded")
     desk.plan()
     candidate = tmp_path / "no_web.rego"
     candidate.write_text(RULE)

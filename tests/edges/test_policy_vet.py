@@ -30,7 +30,7 @@ UPDATE: Final = "linux.package_update"
 
 @pytest.fixture
 def desk(tmp_path: Path) -> Desk:
-    return Desk.fresh(tmp_path)
+    return Desk.fresh(tmp_path, "embedded")
 
 
 def engine(desk: Desk, words: str) -> None:
