@@ -182,7 +182,7 @@ def test_two_terminals_run_at_once_and_one_drives(desk: Desk) -> None:
 
 
 def test_two_runs_do_not_touch_one_host_together(desk: Desk) -> None:
-    desk.slow_down("linux.package_update", 2_000)
+    desk.slow_down("linux.package_update", 6_000)
     first, second = desk.approved(), desk.approved()
     driver = desk.begin("run", first)
     while desk.type_inside("status", first, "--json").document["phase"] != "running":
