@@ -16,7 +16,6 @@ includes judging; it does not include the process of the act, which is the same 
 from __future__ import annotations
 
 import argparse
-import importlib
 import os
 import resource
 import shutil
@@ -235,9 +234,11 @@ def _cpu_of(pid: int) -> float:
 
 
 def _over_ssh(shape: str, base: Path, rounds: int, costs: dict[str, dict[str, list[Cost]]]) -> None:
+    from hosts import Lab  # noqa: PLC0415 - only when asked for
+
     base.mkdir(parents=True)
     hosts, tasks = (1, ONE) if shape == "ssh" else (5, TEN)
-    with importlib.import_module("hosts").Lab(hosts, base) as lab:
+    with Lab(hosts, base) as lab:
         targets = tuple(
             Target(
                 name=lab[n].name, connection={**lab[n].connection, "host_key_alias": lab[n].name}
