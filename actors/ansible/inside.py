@@ -2,14 +2,18 @@
 
 1. This is an internal interface of Ansible, so it is used for the versions in `KNOWN_GOOD` only.
 2. A fork plays one play and ends; nothing of it can get back into the process that was forked.
+3. What Ansible sends of its own most used modules is built once and lent to every play. An actor's
+   own modules are built in the play that uses them, and one of the same name is not taken for ours.
 """
 
 from __future__ import annotations
 
 import os
 import random
+import shutil
 import sys
 import warnings
+from pathlib import Path
 from typing import TYPE_CHECKING, Final, NoReturn
 
 from actors.ansible.command import command_of
@@ -18,7 +22,7 @@ from actors.ansible.lukewarm import KNOWN_GOOD
 if TYPE_CHECKING:
     from actors.ansible.shim import Job
 
-__all__ = ["play_inside", "preload"]
+__all__ = ["build_modules", "play_inside", "preload"]
 
 WHOLE: Final = ("connection", "shell", "become", "callback", "vars")
 """Kinds of plugins that every play looks through."""
@@ -33,6 +37,13 @@ OFTEN: Final = {
     "callback": ("interlock_events",),
 }
 """What nearly every play loads, by kind of plugin."""
+MODULES: Final = (
+    "command", "copy", "stat", "file", "slurp", "service", "systemd_service", "apt", "uri",
+    "lineinfile",
+)  # fmt: skip
+"""What is lent, the most used first."""
+CACHE: Final = "ansiballz_cache"
+COMPRESSION: Final = "ZIP_DEFLATED"
 
 
 def preload() -> bool:
@@ -53,9 +64,43 @@ def preload() -> bool:
     return True
 
 
-def play_inside(job: Job) -> NoReturn:
+def build_modules(place: Path) -> None:
+    """Build what is lent, as Ansible would for a play; it is there whole or not at all."""
+    from ansible import constants  # type: ignore[import-untyped]  # noqa: PLC0415 - as above
+    from ansible.executor import (  # type: ignore[import-untyped]  # noqa: PLC0415 - as above
+        module_common,
+    )
+    from ansible.parsing.dataloader import (  # type: ignore[import-untyped]  # noqa: PLC0415 - as above
+        DataLoader,
+    )
+    from ansible.plugins.loader import (  # type: ignore[import-untyped]  # noqa: PLC0415 - as above
+        module_loader,
+    )
+    from ansible.template import (  # type: ignore[import-untyped]  # noqa: PLC0415 - as above
+        Templar,
+    )
+
+    beside = place.with_name(f"{place.name}.{os.getpid()}")
+    beside.mkdir(mode=0o700)
+    try:
+        constants.DEFAULT_LOCAL_TMP = str(beside)
+        for name in MODULES:
+            module_common.modify_module(
+                module_name=f"ansible.builtin.{name}",
+                module_path=module_loader.find_plugin(name),
+                module_args={},
+                templar=Templar(loader=DataLoader(), variables={}),
+                task_vars={"ansible_python_interpreter": "/usr/bin/python3"},
+                module_compression=COMPRESSION,
+            )
+        (beside / CACHE).rename(place)
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)
+
+
+def play_inside(job: Job, modules: Path) -> NoReturn:
     """Play in this fork of the warm server, and end with it."""
-    from ansible import cli, constants  # type: ignore[import-untyped]  # noqa: PLC0415 - as above
+    from ansible import cli, constants  # noqa: PLC0415 - as above
     from ansible.cli.playbook import (  # type: ignore[import-untyped]  # noqa: PLC0415 - as above
         PlaybookCLI,
     )
@@ -69,6 +114,7 @@ def play_inside(job: Job) -> NoReturn:
         constants.DEFAULT_LOCAL_TMP = job.scratch[0]
         constants.ANSIBLE_HOME = job.environ["ANSIBLE_HOME"]
         cli.init_plugin_loader = _initialised_already
+        _borrow_modules(modules, Path(job.scratch[0]) / CACHE, Path(job.playbook).parent)
         sys.argv = command_of(job)
         PlaybookCLI.cli_executor(sys.argv)
     except SystemExit as ended:
@@ -77,6 +123,15 @@ def play_inside(job: Job) -> NoReturn:
         for stream in (sys.stdout, sys.stderr):
             stream.flush()
         os._exit(code)
+
+
+def _borrow_modules(place: Path, cache: Path, folder: Path) -> None:
+    own = {path.stem for path in folder.glob("**/library/*")}
+    cache.mkdir(mode=0o700)
+    for name in MODULES:
+        built = place / f"ansible.modules.{name}-{COMPRESSION}-none"
+        if name not in own and built.exists():
+            (cache / built.name).hardlink_to(built)
 
 
 def _initialised_already(collections: object = None) -> None:

@@ -15,19 +15,25 @@ from __future__ import annotations
 import gc
 import os
 import select
+import signal
 import socket
 import struct
 import sys
+from functools import partial
+from hashlib import sha256
+from importlib.metadata import version
 from pathlib import Path
 from typing import Final, NoReturn
 
-from actors.ansible.inside import play_inside, preload
+from actors.ansible.inside import build_modules, play_inside, preload
 from actors.ansible.shim import become_subreaper, below_one, serve, sweep
 
 __all__ = ["IDLE_S", "main"]
 
 IDLE_S: Final = 600.0
 """How long a server waits for a play before it goes by itself."""
+BUILD_AFTER: Final = 3
+"""After so many plays it pays to build what they all need."""
 BACKLOG: Final = 128
 CREDENTIALS: Final = struct.Struct("3i")
 
@@ -46,7 +52,7 @@ def main(directory: Path, name: str, owner: int) -> int:
     gc.freeze()
     listener = _listening(directory, name)
     try:
-        _serve(listener, gone)
+        _serve(listener, gone, _modules(directory))
     finally:
         (directory / name).unlink(missing_ok=True)
     return 0
@@ -65,9 +71,17 @@ def _listening(directory: Path, name: str) -> socket.socket:
     return listener
 
 
-def _serve(listener: socket.socket, gone: int) -> None:
+def _modules(directory: Path) -> Path:
+    """Name the folder of built modules: good for one installation of Ansible and of Python."""
+    status = Path(__file__).with_name("inside.py").stat()
+    parts = (sys.version, sys.prefix, version("ansible-core"), str(status.st_mtime_ns))
+    return directory / f"modules-{sha256(repr(parts).encode()).hexdigest()[:20]}"
+
+
+def _serve(listener: socket.socket, gone: int, modules: Path) -> None:
     """Fork for each caller; bury those who have ended."""
     keepers: dict[int, int] = {}
+    builder, plays = 0, 0
     poll = select.poll()
     poll.register(listener, select.POLLIN)
     poll.register(gone, select.POLLIN)
@@ -82,14 +96,35 @@ def _serve(listener: socket.socket, gone: int) -> None:
             poll.unregister(gone)
             poll.unregister(listener)
             listener.close()
+            if builder in keepers.values():
+                os.kill(builder, signal.SIGKILL)
         elif listener.fileno() in ready:
-            begun = _accept(listener, (*keepers, gone))
-            if begun is not None:
-                keepers[begun[0]] = begun[1]
-                poll.register(begun[0], select.POLLIN)
+            begun = _accept(listener, (*keepers, gone), modules)
+            plays += 1
+            for handle, pid in [begun] if begun else []:
+                keepers[handle] = pid
+                poll.register(handle, select.POLLIN)
+        if plays >= BUILD_AFTER and not builder and not closing and not modules.exists():
+            builder = _build(modules, listener)
+            keepers[handle := os.pidfd_open(builder)] = builder
+            poll.register(handle, select.POLLIN)
 
 
-def _accept(listener: socket.socket, handles: tuple[int, ...]) -> tuple[int, int] | None:
+def _build(modules: Path, listener: socket.socket) -> int:
+    pid = os.fork()
+    if pid == 0:
+        try:
+            listener.close()
+            os.nice(10)
+            build_modules(modules)
+        finally:
+            os._exit(0)
+    return pid
+
+
+def _accept(
+    listener: socket.socket, handles: tuple[int, ...], modules: Path
+) -> tuple[int, int] | None:
     caller, _ = listener.accept()
     with caller:
         raw = caller.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, CREDENTIALS.size)
@@ -97,12 +132,12 @@ def _accept(listener: socket.socket, handles: tuple[int, ...]) -> tuple[int, int
             return None
         pid = os.fork()
         if pid == 0:
-            _become_keeper(caller, listener, handles)
+            _become_keeper(caller, listener, handles, modules)
         return os.pidfd_open(pid), pid
 
 
 def _become_keeper(
-    caller: socket.socket, listener: socket.socket, handles: tuple[int, ...]
+    caller: socket.socket, listener: socket.socket, handles: tuple[int, ...], modules: Path
 ) -> NoReturn:
     """Be the keeper of one play: hear one caller, know nothing of the others."""
     code = 1
@@ -111,7 +146,7 @@ def _become_keeper(
         listener.close()
         for handle in handles:
             os.close(handle)
-        code = serve(caller.fileno(), play_inside)
+        code = serve(caller.fileno(), partial(play_inside, modules=modules))
     finally:
         os._exit(code)
 

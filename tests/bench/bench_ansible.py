@@ -3,7 +3,8 @@
 warm      the kind ansible, its plays forked by the warm server
 piped     the same with pipelining, where the targets are reached by ssh
 cold      the kind ansible, each play started anew
-plain     `ansible-playbook` as anybody starts it, with its own connections kept open
+plain     `ansible-playbook` as anybody starts it, with connections kept open from run to run
+fresh     the same with connections of its own, as ours has: an act shares none with another
 
 one       one task on one host           eight   eight of those steps at once, steps per second
 ten       ten tasks on five hosts        ssh     one task on one real host; ssh-ten: ten on five
@@ -110,8 +111,11 @@ def _round(
     }
     if piped:
         ways["piped"] = lambda: _ours(actor, warm="auto", pipelining=True)
-    for way in ways.values():
-        way()  # the first of each is not counted: caches, the server, open connections
+        ways["fresh"] = lambda: _plain(actor, fresh=True)
+    for way in (*ways.values(), *ways.values(), *ways.values()):
+        way()  # the first of each are not counted: caches, the server, open connections
+    while any(below_one(server) for server in _servers()):
+        time.sleep(0.1)  # it builds what it will lend
     for _ in range(rounds):
         for name, way in ways.items():
             costs[shape][name].append(_measured(way))
@@ -155,18 +159,17 @@ def _ours(actor: Actor, **settings: Any) -> None:
         raise SystemExit(f"the bench's own step failed: {outcome}")
 
 
-def _plain(actor: Actor) -> None:
+def _plain(actor: Actor, *, fresh: bool = False) -> None:
     """Play the same with the inventory of our last play, which lies in its directory."""
     inventory = next((actor.root / "state").glob("acts/*/*/ansible-apply/inventory.json"))
-    _plain_of(actor, inventory)
+    with tempfile.TemporaryDirectory(prefix="bench-", dir="/tmp") as own:
+        _plain_of(actor, inventory, own if fresh else f"/tmp/bench-{os.getpid()}")
 
 
-def _plain_of(actor: Actor, inventory: Path) -> None:
+def _plain_of(actor: Actor, inventory: Path, sockets: str) -> None:
     text = inventory.read_text().replace('"ansible_pipelining": true', '"x": true')
     beside = actor.root / "plain.json"
-    home = actor.root / "cp"
-    home.mkdir(mode=0o700, exist_ok=True)
-    beside.write_text(_with_sockets(text, home))
+    beside.write_text(_with_sockets(text, sockets))
     done = subprocess.run(
         [PLAYBOOK, "-i", beside, "-f", "5", actor.folder / "apply.yml"],
         env={
@@ -182,8 +185,8 @@ def _plain_of(actor: Actor, inventory: Path) -> None:
         raise SystemExit(f"plain ansible-playbook failed: {done.stdout[-500:]!r}")
 
 
-def _with_sockets(text: str, home: Path) -> str:
-    """Let plain keep its connections open from run to run, as it does by itself."""
+def _with_sockets(text: str, sockets: str) -> str:
+    """Say where plain keeps the sockets of its connections."""
     import json  # noqa: PLC0415 - only here
 
     value = json.loads(text)
@@ -191,7 +194,7 @@ def _with_sockets(text: str, home: Path) -> str:
         host.pop("ansible_control_path_dir", None)
         common = host.get("ansible_ssh_common_args", "")
         host["ansible_ssh_common_args"] = common.partition(" -o 'PermitLocalCommand")[0]
-        host["ansible_control_path_dir"] = f"/tmp/bench-{os.getpid()}"  # a socket's path is short
+        host["ansible_control_path_dir"] = sockets
     return json.dumps(value)
 
 
