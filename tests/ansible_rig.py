@@ -5,16 +5,12 @@ Acts are done in this process; `in_a_process` does one in a process of its own, 
 
 from __future__ import annotations
 
-import atexit
 import json
 import os
-import shutil
 import subprocess
 import sys
-import tempfile
 import time
 from dataclasses import dataclass, field
-from functools import cache
 from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -69,23 +65,19 @@ failure_modes:
 """
 
 
-@cache
-def warm_path() -> str:
-    """Make one place for the warm server of all tests of this process."""
-    place = Path(tempfile.mkdtemp(prefix="interlock-warm-"))
-    atexit.register(shutil.rmtree, place, ignore_errors=True)
-    return str(place)
-
-
 @dataclass(slots=True)
 class Actor:
     """One actor's folder, and where its acts are done."""
 
     root: Path
     name: str = "test.thing"
-    settings: dict[str, Any] = field(default_factory=lambda: {"warm_path": warm_path()})
+    settings: dict[str, Any] = field(default_factory=dict)
     targets: tuple[Target, ...] = LOCAL
     _numbers: Any = field(default_factory=lambda: count(1))
+
+    def __post_init__(self) -> None:
+        # One warm server for all tests of a process: their folders lie beside one another.
+        self.settings.setdefault("warm_path", str(self.root.parent / "warm"))
 
     @property
     def folder(self) -> Path:

@@ -16,6 +16,8 @@ import sys
 from pathlib import Path
 from typing import Final
 
+__all__ = ["files", "processes"]
+
 SKIPPED: Final = ("/proc", "/sys", "/dev")
 LEFT_BY_LOGINS: Final = (
     ".ansible", "authorized_keys", "lastlog", "wtmp", "btmp", "utmp", "auth.log", "secure",

@@ -25,6 +25,8 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule  # type: ignore[import-untyped]  # it has none
 
+__all__ = ["main"]
+
 ARGUMENTS = {
     "keep": {"type": "path", "required": True},
     "path": {"type": "path"},
