@@ -118,7 +118,7 @@ def scratch() -> Iterator[Path]:
 
 @pytest.fixture(scope="module")
 def ours() -> Workspace:
-    return open_workspace(ROOT, kind_of=kind_of)
+    return open_workspace(ROOT)
 
 
 @pytest.fixture(scope="module")

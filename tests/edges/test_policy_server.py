@@ -203,6 +203,7 @@ def treacherous(act: Callable[[Treacherous, dict[str, Any]], None]) -> Iterator[
         httpd.shutdown()
         thread.join()
         httpd.server_close()
+        httpd.server_close()
 
 
 def test_the_treacherous_server_can_be_honest() -> None:
