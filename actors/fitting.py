@@ -121,6 +121,8 @@ def _words(error: Any, path: Path, schema: dict[str, Any], value: Any) -> str:
             return f"does not say its {context['discriminator'].strip(chr(39))}"
         case "string_pattern_mismatch":
             return f"is {_brief(error['input'])}; it must match {context['pattern']}"
+        case "value_error" if isinstance(error["input"], dict):
+            return str(error["msg"]).removeprefix("Value error, ")  # it says what the section has
         case _:
             text = str(error["msg"]).removeprefix("Value error, ")
             return f"is {_brief(error['input'])}: {text[:1].lower()}{text[1:]}"

@@ -447,8 +447,8 @@ def test_documents_are_json_with_stable_keys() -> None:
     assert list(document) == [
         "format", "run", "phase", "reason", "paused", "opened_ms", "at_ms", "events", "epoch",
         "revision", "by", "ticket", "ticket_digest", "findings", "refusal", "question", "answers",
-        "plan_digest", "plan", "decision", "approvals", "preview", "progress", "incidents",
-        "offered", "next",
+        "plan_digest", "plan", "decision", "approvals", "carried_from", "preview", "progress",
+        "incidents", "offered", "next",
     ]  # fmt: skip
     assert document["progress"]["done"] == 5
     assert document["progress"]["states"]["upgrade@2"]["phase"] == "unexpected"
