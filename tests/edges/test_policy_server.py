@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import json
 import os
 import signal
@@ -26,8 +27,18 @@ if TYPE_CHECKING:
 
     from orchestrator.policy_bundle import Bundle
 
+# A deadline leaves the thread that waits for a slow server behind, with its socket.
+pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+
 REVISION: Final = "sha256:abc"
 SLOW_S: Final = 0.5
+
+
+@pytest.fixture(autouse=True)
+def collected() -> Iterator[None]:
+    """Let what was left behind be found here, and not in somebody else's test."""
+    yield
+    gc.collect()
 
 
 def server(url: str, bundle: Bundle | None = None, **fields: Any) -> OpaServer:
