@@ -12,9 +12,8 @@ import json
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from actors.reading import read_yaml
-from actors.strict import UnreadableError
 from orchestrator.errors import InvalidInput
+from orchestrator.owned import parsed, raw
 from orchestrator.pure.canonical import canonical, digest
 from orchestrator.pure.rego import outside, package_of
 
@@ -100,12 +99,7 @@ def _refuse(folder: Path, modules: dict[str, str]) -> None:
 def _data(path: Path) -> Any:
     if not path.exists():
         return {}
-    try:
-        value = read_yaml(_text(path), max_bytes=MAX_FILE_BYTES).value
-    except UnreadableError as error:
-        raise InvalidInput(
-            f"{path}:{error.line or 1}: {error.reason}", next_step="mend the file and try again"
-        ) from None
+    value = parsed(path, _text(path), MAX_FILE_BYTES).value
     if not isinstance(value, dict):
         raise InvalidInput(
             f"{path}:1: must be a mapping of a rule's name to its values",
@@ -115,14 +109,12 @@ def _data(path: Path) -> Any:
 
 
 def _text(path: Path) -> str:
+    content = raw(path, MAX_FILE_BYTES)
     try:
-        with path.open("rb") as file:
-            raw = file.read(MAX_FILE_BYTES + 1)
-        text = raw.decode("utf-8")
-    except (OSError, ValueError) as error:
-        reason = (error.strerror if isinstance(error, OSError) else None) or str(error)
-        raise _unreadable(path, reason) from None
-    if len(raw) > MAX_FILE_BYTES:
+        text = content.decode("utf-8")
+    except ValueError as error:
+        raise _unreadable(path, str(error)) from None
+    if len(content) > MAX_FILE_BYTES:
         raise _unreadable(path, f"it is larger than {MAX_FILE_BYTES} bytes")
     return text
 

@@ -12,11 +12,10 @@ from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar
 
 from pydantic import ValidationError
 
-from actors.fitting import fit, nearest
-from actors.reading import read_yaml
+from actors.fitting import nearest
 from actors.spec import Name
-from actors.strict import UnreadableError
 from orchestrator.errors import InvalidInput
+from orchestrator.owned import fitted, parsed, raw
 from orchestrator.pure.cases import Cases, document_of
 from orchestrator.pure.fields import Line, Model, Prose
 from orchestrator.pure.levels import (
@@ -42,7 +41,6 @@ BASE: Final = "base.yaml"
 RULES: Final = "rules"
 ENDING: Final = "_cases.yaml"
 MAX_BYTES: Final = 2_000_000
-MAX_SHOWN: Final = 50
 
 M = TypeVar("M", bound=Model)
 
@@ -93,7 +91,7 @@ def read_card(path: Path, text: str) -> RuleCard:
             next_step="say title, description, severity and findings there (policies/README.md)",
         )
     yaml = "\n".join([""] * begin + [line[1:].removeprefix(" ") for line in block])
-    said = _fitted(_Metadata, path, _parsed(path, yaml.encode()))
+    said = fitted(_Metadata, path, parsed(path, yaml.encode(), MAX_BYTES))
     custom = said.custom
     return RuleCard(
         title=said.title,
@@ -123,7 +121,7 @@ def read_cases(folder: Path, rules: Iterable[str]) -> dict[str, Cases]:
 def read_base(folder: Path) -> dict[str, Any]:
     """Read the input that cases patch; it must be a whole one."""
     path = folder / BASE
-    value: dict[str, Any] = _parsed(path, _bytes(path)).value
+    value: dict[str, Any] = _read(path).value
     try:
         document_of(value, {})
     except ValidationError as error:
@@ -138,8 +136,8 @@ def read_base(folder: Path) -> dict[str, Any]:
 def _levels(path: Path, cards: Mapping[str, RuleCard], known: Collection[str]) -> LevelsFile:
     if not path.exists():
         return LevelsFile(format=1, levels={})
-    read = _parsed(path, _bytes(path))
-    file = _fitted(LevelsFile, path, read)
+    read = _read(path)
+    file = fitted(LevelsFile, path, read)
     for name, level in file.levels.items():
         line = read.line_of(("levels", name))
         _refuse_rule(f"{path}:{line}", name, cards)
@@ -151,8 +149,8 @@ def _levels(path: Path, cards: Mapping[str, RuleCard], known: Collection[str]) -
 def _waivers(path: Path, cards: Mapping[str, RuleCard], known: Collection[str]) -> WaiversFile:
     if not path.exists():
         return WaiversFile(format=1, waivers=())
-    read = _parsed(path, _bytes(path))
-    file = _fitted(WaiversFile, path, read)
+    read = _read(path)
+    file = fitted(WaiversFile, path, read)
     seen: set[str] = set()
     for number, waiver in enumerate(file.waivers):
         where = f"{path}:{read.line_of(('waivers', number))}"
@@ -190,36 +188,8 @@ def _refuse_environment(where: str, name: str, known: Collection[str]) -> None:
 
 
 def _model(model: type[M], path: Path) -> M:
-    return _fitted(model, path, _parsed(path, _bytes(path)))
+    return fitted(model, path, _read(path))
 
 
-def _fitted(model: type[M], path: Path, read: Read) -> M:
-    value = fit(model, read)
-    if isinstance(value, tuple):
-        first, others = value[0], value[1:]
-        more = f" (and {len(others)} more)" if others else ""
-        raise InvalidInput(
-            f"{path}:{first.line}: {first.message}{more}",
-            next_step="mend the file and try again",
-            details=tuple(f"{path}:{m.line}: {m.message}" for m in value[:MAX_SHOWN]),
-        )
-    return value
-
-
-def _parsed(path: Path, raw: bytes) -> Read:
-    try:
-        return read_yaml(raw, max_bytes=MAX_BYTES)
-    except UnreadableError as error:
-        raise InvalidInput(
-            f"{path}:{error.line or 1}: {error.reason}", next_step="mend the file and try again"
-        ) from None
-
-
-def _bytes(path: Path) -> bytes:
-    try:
-        with path.open("rb") as file:
-            return file.read(MAX_BYTES + 1)
-    except OSError as error:
-        raise InvalidInput(
-            f"{path}: cannot be read: {error.strerror}", next_step="write or restore the file"
-        ) from None
+def _read(path: Path) -> Read:
+    return parsed(path, raw(path, MAX_BYTES), MAX_BYTES)

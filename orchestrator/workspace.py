@@ -8,8 +8,6 @@
 from __future__ import annotations
 
 import os
-import stat
-import sys
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -18,12 +16,11 @@ from typing import TYPE_CHECKING, Annotated, Final, Literal, TypeVar
 from pydantic import BaseModel, Field
 
 from actors.catalog import CatalogRead, read_catalog
-from actors.fitting import fit, nearest
+from actors.fitting import nearest
 from actors.kinds import load_kind
-from actors.reading import Read, read_yaml
 from actors.spec import Name, Scalar, TargetName
-from actors.strict import UnreadableError
 from orchestrator.errors import InvalidInput
+from orchestrator.owned import MAX_SHOWN, STDIN, fitted, parsed, raw
 from orchestrator.pure.canonical import canonical, digest
 from orchestrator.pure.model import (
     Budget,
@@ -39,6 +36,7 @@ from orchestrator.workspace_files import MARKER, STATE, find_workspace, init, te
 
 if TYPE_CHECKING:
     from actors.kinds import KindOf
+    from actors.reading import Read
     from orchestrator.pure.compile import Document, Limits
 
 __all__ = [
@@ -60,9 +58,6 @@ MAX_SETTINGS_BYTES: Final = 1_000_000
 MAX_TICKET_BYTES: Final = 2_000_000
 MAX_DRAFT_BYTES: Final = 16_000_000
 MAX_INVENTORY_BYTES: Final = 32_000_000
-MAX_SHOWN: Final = 50
-STDIN: Final = Path("-")
-"""This name means the standard input."""
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -255,9 +250,9 @@ def read_ticket(path: Path) -> Ticket:
 
 def draft_text(path: Path) -> str:
     """Read a draft file as the text that a run keeps; what is no YAML at all is refused."""
-    raw = _raw(path, MAX_DRAFT_BYTES)
-    _parsed(path, raw, MAX_DRAFT_BYTES)
-    return raw.decode("utf-8")
+    content = raw(path, MAX_DRAFT_BYTES)
+    parsed(path, content, MAX_DRAFT_BYTES)
+    return content.decode("utf-8")
 
 
 def read_draft(path: Path) -> Document:
@@ -290,54 +285,11 @@ def _read_ticket(path: Path) -> tuple[Ticket, Read]:
 
 def _read_model(model: type[M], path: Path, max_bytes: int) -> tuple[M, Read]:
     read = _read(path, max_bytes)
-    value = fit(model, read)
-    if isinstance(value, tuple):
-        first, others = value[0], value[1:]
-        more = f" (and {len(others)} more)" if others else ""
-        raise InvalidInput(
-            f"{path}:{first.line}: {first.message}{more}",
-            next_step="mend the file and try again",
-            details=tuple(f"{path}:{m.line}: {m.message}" for m in value[:MAX_SHOWN]),
-        )
-    return value, read
+    return fitted(model, path, read), read
 
 
 def _read(path: Path, max_bytes: int) -> Read:
-    return _parsed(path, _raw(path, max_bytes), max_bytes)
-
-
-def _parsed(path: Path, raw: bytes, max_bytes: int) -> Read:
-    try:
-        return read_yaml(raw, max_bytes=max_bytes)
-    except UnreadableError as error:
-        place = f"{path}:{error.line}" if error.line else str(path)
-        raise InvalidInput(
-            f"{place}: {error.reason}", next_step="mend the file and try again"
-        ) from None
-
-
-def _raw(path: Path, max_bytes: int) -> bytes:
-    try:
-        return _bytes(path, max_bytes)
-    except (OSError, ValueError) as error:
-        reason = (error.strerror if isinstance(error, OSError) else None) or str(error)
-        raise InvalidInput(
-            f"{path}: cannot be read: {reason}", next_step="check the path and who may read it"
-        ) from None
-
-
-def _bytes(path: Path, max_bytes: int) -> bytes:
-    """Read a plain file, never waiting for a pipe, never more than the limit and one byte.
-
-    `-` is what stands on the standard input; that alone may be waited for.
-    """
-    if path == STDIN:
-        return sys.stdin.buffer.read(max_bytes + 1)
-    handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    with open(handle, "rb") as file:  # noqa: PTH123 - a descriptor, not a path
-        if not stat.S_ISREG(os.fstat(handle).st_mode):
-            raise ValueError("it is not a plain file")
-        return file.read(max_bytes + 1)
+    return parsed(path, raw(path, max_bytes), max_bytes)
 
 
 def _listed(folder: Path) -> list[Path]:

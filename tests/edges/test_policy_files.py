@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from pathlib import Path
 from typing import Final
@@ -179,3 +180,10 @@ def test_a_rule_without_cases_and_cases_without_a_rule_are_refused(folder: Path)
 def test_a_base_that_is_no_input_is_refused(folder: Path, text: str, words: str) -> None:
     (folder / "base.yaml").write_text(text, encoding="utf-8")
     assert words in refused(folder, cases=True)
+
+
+@pytest.mark.parametrize("name", ["decision.rego", "data.yaml", "levels.yaml", "rules/undo.rego"])
+def test_a_pipe_in_place_of_a_file_is_refused_and_not_waited_for(folder: Path, name: str) -> None:
+    (folder / name).unlink()
+    os.mkfifo(folder / name)
+    assert f"{name}: cannot be read: it is not a plain file" in refused(folder)
