@@ -64,17 +64,15 @@ def actors_list(view: View, where: Path | None) -> int:
 
 def actors_show(view: View, where: Path | None, name: str) -> int:
     """Show one actor."""
-    workspace = _workspace(where)
-    catalog, folders = workspace.catalog()
-    if name not in catalog.actors:
-        raise _no_actor(name, catalog.actors)
-    pinned = catalog.actors[name]
-    tested = workspace.read_catalog().actors[name].tested
+    actors = _workspace(where).read_catalog().actors
+    if name not in actors:
+        raise _no_actor(name, actors)
+    actor, tested = actors[name], actors[name].tested
     document = {
-        **pinned.spec.model_dump(mode="json"),
-        "digest": pinned.digest,
-        "folder": str(folders[name]),
-        "tested": catalog.evidence.get(name) == pinned.digest,
+        **actor.spec.model_dump(mode="json"),
+        "digest": actor.digest,
+        "folder": str(actor.folder),
+        "tested": tested is not None,
         "evidence": tested.model_dump(mode="json", include=SHOWN_OF_EVIDENCE) if tested else None,
     }
     view.say(

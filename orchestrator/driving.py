@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 __all__ = [
+    "EXITS",
     "drive",
     "end_text",
     "exit_code",

@@ -72,7 +72,7 @@ def vet(
     """Judge the run's plan as it stands now; only the engine `builtin` needs nothing around it."""
     if settings.policy.engine == "builtin":
         ground, record = floor(run, mode, now_ms, settings), _builtin(run, mode, now_ms, settings)
-        return _decision(run, now_ms, settings, _floor_alone(ground), record)
+        return _decision(run, mode, now_ms, settings, _floor_alone(ground), record)
     if around is None:
         raise Unavailable("policy was not told what is around the run", next_step="report this")
     with judging(settings, around.policies, around.state, around.environ) as judge_one:
@@ -100,22 +100,23 @@ def judging(
                 "rules_digest": bundle.digest,
                 "data_digest": bundle.data_digest,
             }
-            return _decision(
-                run, now_ms, settings, weigh(answer, document, ground, weights), record
-            )
+            verdict = weigh(answer, document, ground, weights)
+            return _decision(run, mode, now_ms, settings, verdict, record)
 
         yield judge_one
 
 
 def _decision(
-    run: Run, now_ms: int, settings: Settings, verdict: Verdict, record: dict[str, Any]
+    run: Run, mode: str, now_ms: int, settings: Settings, verdict: Verdict, record: dict[str, Any]
 ) -> Decision:
-    denials = (*verdict.denials, *_vacant(verdict.wanted, settings))
+    # The way back was part of what was approved: it may be denied, and needs no consent of its own.
+    wanted = () if mode == "rollback" else verdict.wanted
+    denials = (*verdict.denials, *_vacant(wanted, settings))
     return Decision(
         outcome="deny" if denials else "allow",
         denials=denials,
         warnings=verdict.warnings,
-        missing=missing(run, now_ms, settings, verdict.wanted),
+        missing=missing(run, now_ms, settings, wanted),
         obligations=verdict.obligations,
         waivers=verdict.waivers,
         **record,

@@ -50,6 +50,7 @@ PHASES: Final[Mapping[str, Wording]] = {
     "rolling_back": Wording(
         "going back", "warn", (("watch {run}", "follow it"), ("resume {run}", "let it go on"))
     ),
+    "returning": Wording("asked to go back", "warn", (_RESUME, _CANCEL)),
     "succeeded": Wording("succeeded", "green", (_REPLAY, _BACK)),
     "declined": Wording("declined", "yellow", (_SHOW, ("plan TICKET", "hand it in again, mended"))),
     "rejected": Wording("rejected", "red", (_SHOW, ("plan TICKET", "hand it in again, mended"))),

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from orchestrator import show as shown
 from orchestrator.consenting import carry, consent, refuse_unread
 from orchestrator.driving import (
+    EXITS,
     drive,
     end_text,
     exit_code,
@@ -273,7 +274,9 @@ def told(view: View, workspace: Path | None, name: str, kind: str, body: str) ->
         run = drive(view, session, name, events, ask=(kind, body))
         if kind == "confirm":
             _gate_answered(run, body.partition("=")[0])
-        return show_end(view, run, driven=session.ledger.holder(run.id) is not None)
+        ended = show_end(view, run, driven=session.ledger.holder(run.id) is not None)
+        denied = kind == "rollback" and run.phase == "succeeded"
+        return EXITS["rejected"] if denied else ended
 
 
 def recover(view: View, workspace: Path | None, name: str, remedy: str | None, reason: str) -> int:

@@ -75,6 +75,18 @@ def test_a_dry_run_changes_nothing_but_the_record(desk: Desk) -> None:
     assert desk.type_inside("show", run, "--json").document["preview"]["left"] == 0
 
 
+def test_a_rollback_that_policy_denies_says_so_and_undoes_nothing(desk: Desk, done: str) -> None:
+    settings = desk.root / "interlock.yaml"
+    as_it_was = settings.read_text(encoding="utf-8")
+    settings.write_text(re.sub(r"max_targets: \d+", "max_targets: 1", as_it_was), encoding="utf-8")
+    typed = desk.type("rollback", done, "-r", "no good", expect=3)
+    settings.write_text(as_it_was, encoding="utf-8")
+    assert "going back was denied: the plan touches" in typed.out
+    document = desk.type_inside("show", done, "--json", expect=0).document
+    assert document["phase"] == "succeeded"
+    assert document["decision"]["outcome"] == "deny"
+
+
 def test_two_people_approve_where_policy_asks_for_two(desk: Desk) -> None:
     run = desk.plan("examples/openssl-web-tier")
     digest = desk.digest(run)[:12]

@@ -36,6 +36,8 @@ def due(run: Run, now_ms: int) -> tuple[Command, ...]:
             return (Vet("plan"),)
         case "starting":
             return _due_at_start(run, now_ms)
+        case "returning":
+            return (Vet("rollback"),)
         case "previewing":
             return preview.due(run, capacity(run))
         case "running" | "rolling_back":

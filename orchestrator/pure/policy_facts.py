@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
 from orchestrator.pure.canonical import digest
@@ -136,7 +136,9 @@ def policy_input(run: Run, asked: str, now_ms: int, around: Surroundings) -> Pol
             name=plan.environment, objects=size_of(around.inventory, plan.environment)
         ),
         inventory=inventory_facts(run, around.inventory, around.inventory_digest, objects),
-        catalog=CatalogFacts(digest=plan.catalog_digest, actors=_actors(run, around.catalog)),
+        catalog=CatalogFacts(
+            digest=plan.catalog_digest, actors=_actors(run, around.catalog, now_ms)
+        ),
         plan=plan_facts(run, classes),
         summary=summary_facts(run, classes, around.inventory),
         preview=preview_facts(run),
@@ -217,14 +219,30 @@ def _approval(run: Run, approval: Approval, around: Surroundings) -> ApprovalFac
     )
 
 
-def _actors(run: Run, catalog: Catalog) -> dict[str, ActorFacts]:
+def _actors(run: Run, catalog: Catalog, now_ms: int) -> dict[str, ActorFacts]:
     return {
-        name: _actor(pinned.spec, pinned.digest, catalog.evidence.get(name))
+        name: _actor(
+            pinned.spec,
+            pinned.digest,
+            catalog.evidence.get(name),
+            _days_since(catalog.evidence_days.get(name), now_ms),
+        )
         for name, pinned in run.planned.actors.items()
     }
 
 
-def _actor(spec: ActorSpec, pinned: str, tested: str | None) -> ActorFacts:
+def _days_since(day: str | None, now_ms: int) -> int | None:
+    # A day that is no day, or lies ahead, is as good as none.
+    try:
+        days = (
+            datetime.fromtimestamp(now_ms // 1000, UTC).date() - date.fromisoformat(day or "")
+        ).days
+    except ValueError:
+        return None
+    return days if days >= 0 else None
+
+
+def _actor(spec: ActorSpec, pinned: str, tested: str | None, age_days: int | None) -> ActorFacts:
     return ActorFacts(
         version=spec.version,
         kind=spec.kind,
@@ -238,6 +256,7 @@ def _actor(spec: ActorSpec, pinned: str, tested: str | None) -> ActorFacts:
         enabled=spec.enabled,
         environments=dict.fromkeys(spec.environments, True),
         evidence="none" if tested is None else "fresh" if tested == pinned else "stale",
+        evidence_age_days=age_days,
         needs_before=dict.fromkeys(spec.needs_before, True),
         needs_after=dict.fromkeys(spec.needs_after, True),
     )

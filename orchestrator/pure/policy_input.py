@@ -221,6 +221,8 @@ class ActorFacts(Facts):
     """Where it may be used; empty means everywhere."""
     evidence: Literal["fresh", "stale", "none"]
     """Whether its own tests have passed for this very digest."""
+    evidence_age_days: Annotated[int, Field(ge=0)] | None = None
+    """How many days ago they passed, if that is known."""
     needs_before: Members
     needs_after: Members
 

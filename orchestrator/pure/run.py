@@ -81,7 +81,9 @@ MAX_DRAFTS: Final = 2
 _BEFORE: Final[frozenset[Phase]] = frozenset(
     {"drafting", "asking", "vetting", "waiting", "previewing", "approved", "starting"}
 )
-_ALIVE: Final[frozenset[Phase]] = _BEFORE | {"running", "rolling_back", "diagnosing", "held"}
+_ALIVE: Final[frozenset[Phase]] = _BEFORE | {
+    "running", "rolling_back", "diagnosing", "held", "returning",
+}  # fmt: skip
 
 
 def opened(run_id: str, event: Opened) -> Run:
@@ -192,7 +194,11 @@ def _vetted(run: Run, event: Vetted) -> Run:
         first = decision.denials[0].message if decision.denials else "policy denied it"
         if run.phase == "starting":
             return run._replace(phase="approved", reason=f"the start was denied: {first}")
+        if run.phase == "returning":
+            return run._replace(phase="succeeded", reason=f"going back was denied: {first}")
         return ended(run, "rejected", first)
+    if run.phase == "returning":  # the way back was part of what was approved
+        return _turned(run)
     if decision.missing:
         wanted = ", ".join(f"{m.count} x {m.role}" for m in decision.missing)
         return run._replace(phase="waiting", reason=f"waiting for approval: {wanted}")
@@ -337,11 +343,19 @@ def _called_off(run: Run, event: Cancelled | RollbackRequested) -> Run:
     reason = f"{event.by}: {event.reason}"
     if run.phase in _BEFORE:
         return ended(run, "cancelled", reason)
+    if run.phase == "returning":
+        return run._replace(phase="succeeded", reason=f"{reason}; it did not go back")
+    if run.phase == "succeeded":
+        return run._replace(phase="returning", reason=reason)
     work = run.working
     if work.undoing is not None and work.undoing.slot is None and not run.replan:
         raise IllegalEvent(f"{run.id} is going back already")
-    run = run._replace(work=work._replace(stop="asked", failed_slot=None), reason=reason)
-    run = run._replace(replan=False)
+    return _turned(run._replace(reason=reason, replan=False))
+
+
+def _turned(run: Run) -> Run:
+    work = run.working
+    run = run._replace(work=work._replace(stop="asked", failed_slot=None))
     if work.undoing is not None:
         return run
     return settle(run._replace(phase="running", incidents=()))
@@ -370,7 +384,7 @@ RULES: Final[Mapping[type[Event], Rule]] = {
     Declined: _rule(_declined, "drafting"),
     Asked: _rule(_asked, "drafting"),
     Answered: _rule(_answered, "asking"),
-    Vetted: _rule(_vetted, "vetting", "starting"),
+    Vetted: _rule(_vetted, "vetting", "starting", "returning"),
     PreviewRequested: _rule(_preview_requested, "waiting", "approved"),
     Approved: _rule(_approved, "waiting", "approved"),
     Carried: _rule(carried, "waiting", "approved"),

@@ -58,6 +58,7 @@ Phase = Literal[
     "diagnosing",
     "held",
     "rolling_back",
+    "returning",
     "succeeded",
     "declined",
     "rejected",

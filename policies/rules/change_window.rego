@@ -75,6 +75,7 @@ left_s := window.end.epoch_s - window.start.epoch_s if input.now.epoch_s <= wind
 left_s := window.end.epoch_s - input.now.epoch_s if input.now.epoch_s > window.start.epoch_s
 
 deny contains {"id": "change_window.too_late", "subject": "plan", "msg": msg} if {
+	input.mode != "rollback"
 	needed_s := input.plan.forward_s + input.plan.rollback_s
 	left_s < needed_s
 	needed := format_int(needed_s, 10)

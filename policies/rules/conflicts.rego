@@ -19,8 +19,10 @@ package interlock.rules.conflicts
 
 import rego.v1
 
+acts := {"apply": true, "rollback": true}
+
 deny contains {"id": "conflicts.held", "subject": other.run, "msg": msg} if {
-	input.mode == "apply"
+	acts[input.mode]
 	some other in input.conflicts
 	other.state == "held"
 	number := format_int(other.resources, 10)
@@ -35,6 +37,6 @@ deny contains {"id": "conflicts.wanted", "subject": other.run, "msg": msg} if {
 }
 
 settled(other) if {
-	input.mode == "apply"
+	acts[input.mode]
 	other.state == "held"
 }

@@ -51,7 +51,9 @@ hits contains freeze.name if {
 	begins_s < freeze.end_s
 }
 
+# What succeeded may be taken back at any time.
 deny contains {"id": "freeze.frozen", "subject": name, "msg": msg} if {
+	input.mode != "rollback"
 	some name in hits
 	not exempt
 	msg := concat("", [env, " rests while '", name, "' lasts, and the change would act in that time"])

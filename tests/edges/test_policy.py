@@ -197,6 +197,14 @@ def test_what_is_left_of_the_window_must_hold_the_worst_case_at_the_start(
     assert rules(judged(inside, settings(require_window=True), mode=mode)) == denied
 
 
+def test_the_way_back_needs_no_consent_of_its_own_and_can_be_denied(run: Run) -> None:
+    wanted = settings(("operator", 1))
+    assert judged(run, wanted, mode="start").missing
+    assert not judged(run, wanted, mode="rollback").missing
+    assert rules(judged(run, wanted, mode="rollback")) == []
+    assert rules(judged(run, settings(require_window=True), mode="rollback")) == ["window"]
+
+
 def test_what_is_due_to_the_run_follows_from_window_and_settings(run: Run) -> None:
     window = Window(start_ms=NOW - HOUR, end_ms=NOW + HOUR)
     inside = run._replace(plan=run.planned.model_copy(update={"window": window}))

@@ -172,6 +172,9 @@ def test_a_rule_that_never_fires_is_found_out(
         "an actor that was never tested",
         "an actor that was edited after its tests",
         "an actor of which nothing is known",
+        "tests that passed a day too long ago",
+        "tests of which nobody knows the day",
+        "an environment for which no age is set",
     }
 
 

@@ -179,7 +179,7 @@ def moves(config: Config, case: Case, state: State) -> Iterator[Move]:
     run = state.run
     if state.mishaps:
         yield from _strikes(config, run)
-    if run.work is None:
+    if run.work is None or run.phase == "returning":
         yield from _planning(config, case, state)
         return
     yield from _commands(config, run)
@@ -198,7 +198,7 @@ def moves(config: Config, case: Case, state: State) -> Iterator[Move]:
 
 
 def _planning(config: Config, case: Case, state: State) -> Iterator[Move]:
-    # After a replan: the same plan again, with all that it needs.
+    # After a replan: the same plan again, with all that it needs; after success: the way back.
     run, at_ms = state.run, state.run.at_ms
     match run.phase:
         case "drafting":
@@ -207,7 +207,7 @@ def _planning(config: Config, case: Case, state: State) -> Iterator[Move]:
             if state.mishaps:
                 no = Refusal(code="no_way", reason="It cannot be done.", next_step="Ask a person.")
                 yield Move("declined", Declined(at_ms=at_ms, refusal=no), None, 1)
-        case "vetting" | "starting":
+        case "vetting" | "starting" | "returning":
             allow = Vetted(at_ms=at_ms, plan_digest=case.digest, decision=ALLOW)
             yield Move("allowed", allow)
             if state.mishaps:

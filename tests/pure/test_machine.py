@@ -9,7 +9,7 @@ import pytest
 from actors.spec import Done, Failed, Found, InDoubt, Predicted, Unexpected
 from orchestrator.errors import IllegalEvent
 from orchestrator.pure import preview
-from orchestrator.pure.commands import Act
+from orchestrator.pure.commands import Act, Vet
 from orchestrator.pure.events import (
     ActFinished,
     ActStarted,
@@ -116,6 +116,7 @@ def test_who_goes_back_cannot_be_told_to_go_back() -> None:
     drive = started(plan_of(step("a")))
     drive.do(drive.due()[0])
     drive.record(RollbackRequested(at_ms=NOON, by="olga", reason="back"))
+    drive.do(Vet("rollback"))
     assert drive.refuses(Cancelled(at_ms=NOON, by="olga", reason="enough"))
 
 
@@ -363,6 +364,7 @@ def test_an_undo_that_nobody_foresaw_is_kept_for_a_person() -> None:
     drive = started(plan_of(step("a")))
     drive.until_rest()
     drive.record(RollbackRequested(at_ms=NOON, by="olga", reason="back"))
+    drive.do(Vet("rollback"))
     drive.claim(drive.due()[0])
     drive.record(finished("a", "undo", Unexpected(message="")))
     assert drive.run.incidents[0].message == "no reason was given"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -475,6 +476,22 @@ def test_evidence_is_fresh_only_for_this_very_digest() -> None:
         (facts,) = policy_input(run_of(plan), "plan", NOW_MS, here).catalog.actors.values()
         told_as.append(facts.evidence)
     assert told_as == ["fresh", "stale", "none"]
+
+
+@pytest.mark.parametrize(
+    ("day", "days"),
+    [("today", 0), ("yesterday", 1), ("tomorrow", None), ("someday", None), (None, None)],
+)
+def test_evidence_is_as_old_as_its_day(day: str | None, days: int | None) -> None:
+    plan, today = plan_of(step("a")), datetime.fromtimestamp(NOW_MS // 1000, UTC).date()
+    ahead = {"today": 0, "yesterday": -1, "tomorrow": 1}
+    if day in ahead:
+        day = (today + timedelta(days=ahead[day])).isoformat()
+    here = around(plan)
+    days_of = {} if day is None else dict.fromkeys(plan.actors, day)
+    here = here._replace(catalog=here.catalog.model_copy(update={"evidence_days": days_of}))
+    (facts,) = policy_input(run_of(plan), "plan", NOW_MS, here).catalog.actors.values()
+    assert facts.evidence_age_days == days
 
 
 @pytest.mark.parametrize(

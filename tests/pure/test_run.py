@@ -214,7 +214,7 @@ def _strike(drive: Watched, chance: Random) -> None:
         drive.record(Paused(at_ms=now_ms, by="olga"))
     elif blow == "preview" and run.phase in ("waiting", "approved"):
         drive.record(PreviewRequested(at_ms=now_ms, by="olga"))
-    elif blow == "cancel" and run.phase in ("running", "held", "diagnosing"):
+    elif blow == "cancel" and run.phase in ("running", "held", "diagnosing", "returning"):
         if run.work.undoing is None:
             drive.record(Cancelled(at_ms=now_ms, by="olga", reason="enough"))
     elif blow == "back" and run.phase in ("running", "succeeded"):
