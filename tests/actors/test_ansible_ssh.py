@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from pydantic import TypeAdapter
 
-from actors.spec import Failed, InDoubt, Outcome, Target
+from actors.spec import Done, Failed, InDoubt, Outcome, Target, Unexpected
 from ansible_rig import Actor, in_a_process, until
 
 if TYPE_CHECKING:
@@ -69,6 +69,30 @@ def test_a_stop_ends_what_runs_on_the_host(actor: Actor, lab: Lab) -> None:
     assert process.wait(60) == 0
     assert isinstance(outcome_of(brief), InDoubt)
     until(lambda: not sleeps(lab), "the terminal was hung up, and the sleep with it")
+
+
+@pytest.mark.parametrize("becomes", [True, False])
+def test_who_may_becomes_root_where_the_inventory_says_so(
+    actor: Actor, lab: Lab, *, becomes: bool
+) -> None:
+    host = lab[1]
+    host.must("useradd", "--create-home", "--shell", "/bin/sh", "ops")
+    keys = host.read("/root/.ssh/authorized_keys")
+    host.write("/home/ops/.ssh/authorized_keys", keys)
+    host.must("chown", "-R", "ops", "/home/ops/.ssh")
+    host.write("/etc/sudoers.d/ops", "ops ALL=(ALL) NOPASSWD: ALL\n", "440")
+    (target,) = actor.targets
+    connection = {**target.connection, "user": "ops", "become": becomes}
+    actor.targets = (target.model_copy(update={"connection": connection}),)
+    outcome = actor.write(
+        "- ansible.builtin.copy: {content: 'by hand', dest: /etc/mark, mode: '0640'}"
+    ).ask("apply")
+    if becomes:
+        assert isinstance(outcome, Done), outcome
+        assert host.must("stat", "-c", "%U %a", "/etc/mark") == "root 640\n"
+    else:
+        assert isinstance(outcome, Unexpected), outcome
+        assert host.run("test", "-e", "/etc/mark").code != 0
 
 
 def test_a_host_whose_key_is_another_is_not_reached(actor: Actor, lab: Lab, tmp_path: Path) -> None:

@@ -30,8 +30,8 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.xdist_group("rolling")
 
-KILLS: Final = int(os.environ.get("INTERLOCK_HOST_KILLS", "12"))
-HOSTS: Final = 5
+KILLS: Final = int(os.environ.get("INTERLOCK_HOST_KILLS", "40"))
+MOST_IN_ONE: Final = 6
 EFFECTS: Final = "/srv/effects"
 
 SETTINGS: Final = """\
@@ -243,7 +243,16 @@ def _killed_before_each(root: Path, run: str) -> int:
 
 
 def _killed_in_mid_act(root: Path, run: str, chance: random.Random) -> int:
-    """Kill a driver, or an act, or both, while an act is under way on hosts."""
+    """Kill driver after driver, or acts, or both, each time while an act is under way on hosts."""
+    hits = 0
+    for _ in range(MOST_IN_ONE):
+        hits += _killed_once(root, run, chance)
+        if phase(root, run) not in ("running", "rolling_back"):
+            break
+    return hits
+
+
+def _killed_once(root: Path, run: str, chance: random.Random) -> int:
     driver = Process(root, run)
     try:
         until(lambda: rig.act_processes(root) or driver.process.poll() is not None, "an act")
