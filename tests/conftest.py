@@ -41,6 +41,13 @@ def lab(tmp_path: Path) -> Iterator[Lab]:
         pytest.skip(f"no test hosts here: {error}")
 
 
+@pytest.fixture
+def untraced(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Start children whose lines are not counted: they are many, and are covered elsewhere."""
+    for name in [name for name in os.environ if name.startswith("COVERAGE_")]:
+        monkeypatch.delenv(name)
+
+
 def pytest_terminal_summary(terminalreporter: TerminalReporter) -> None:
     """Show the figures that tests found: states explored, images opened, kills."""
     figures = [

@@ -78,6 +78,8 @@ class Terminal:
 
 
 def _own_terminal() -> None:
+    # Whoever runs tests in the background has them ignore ^C; who sits at a terminal does not.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
     fcntl.ioctl(0, termios.TIOCSCTTY, 0)
 
 
@@ -123,7 +125,9 @@ def test_a_person_who_presses_control_c_instead_has_not_approved(desk: Desk, run
     terminal = Terminal(desk, "approve", run, "--as", "jonas.weber")
     terminal.until(ASKS)
     # A signal between the question and the wait for its answer is not seen before the next key.
+    begun = time.monotonic()
     while terminal.process.poll() is None:
+        assert time.monotonic() - begun < PATIENCE_S, "^C is not heard"
         terminal.press("\x03")
         time.sleep(0.2)
     # Whoever presses it once more while Python is ending dies of it: that is no approval either.

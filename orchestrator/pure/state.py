@@ -343,7 +343,7 @@ def known(value: T | None, because: str) -> T:
 def shape_of(plan: Plan) -> Shape:
     """Derive what the machine needs to know of a plan, once."""
     index = {step.id: place for place, step in enumerate(plan.steps)}
-    before = tuple(tuple(index[name] for name in step.after) for step in plan.steps)
+    before = tuple(tuple(sorted(index[name] for name in step.after)) for step in plan.steps)
     after = dependants(before)
     slices: dict[str, list[list[int]]] = {w.id: [[] for _ in range(w.slices)] for w in plan.waves}
     for place, step in enumerate(plan.steps):

@@ -164,6 +164,7 @@ def _cases(stories: list[Story]) -> Iterator[tuple[Story, Callable[[Path], int]]
         yield story, _at_random(story, seed, victims[seed % len(victims)])
 
 
+@pytest.mark.usefixtures("untraced")
 def test_no_kill_makes_an_effect_happen_twice_or_loses_a_record(
     stories: list[Story], tmp_path: Path, record_property: Callable[[str, object], None]
 ) -> None:

@@ -33,6 +33,7 @@ pytestmark = pytest.mark.xdist_group("rolling")
 KILLS: Final = int(os.environ.get("INTERLOCK_HOST_KILLS", "40"))
 MOST_IN_ONE: Final = 6
 EFFECTS: Final = "/srv/effects"
+SHIPPED: Final = Path(__file__).parent.parent.parent / "playbooks"
 
 SETTINGS: Final = """\
 format: 1
@@ -283,6 +284,7 @@ def _cases(chance: random.Random) -> Iterator[tuple[str, Callable[[Path, str], i
         yield end, lambda root, run: _killed_in_mid_act(root, run, chance)
 
 
+@pytest.mark.usefixtures("untraced")
 def test_no_kill_of_a_driver_or_an_act_marks_a_host_twice(
     lab: Lab, tmp_path: Path, record_property: Callable[[str, object], None]
 ) -> None:
@@ -317,3 +319,22 @@ def _to_the_end(root: Path, run: str, end: str) -> None:
         for incident in rig.folded(root, run).incidents:
             told(root, "recover", run, f"resume:{incident.step}", "--reason", "look again")
     assert phase(root, run) == end, rig.folded(root, run).reason
+
+
+# --- the command of an author ---------------------------------------------------------------------
+
+
+def test_an_actor_is_tried_on_a_group_of_the_inventory(lab: Lab, tmp_path: Path) -> None:
+    root = workspace(tmp_path / "ws", lab)
+    folder = root / "playbooks" / "linux.file_prune"
+    shutil.copytree(SHIPPED / "linux.file_prune", folder)
+    (folder / "evidence.json").unlink()
+    assert told(root, "actors", "test", "linux.file_prune", "--hosts", "nowhere") == 2
+    assert not (folder / "evidence.json").exists()
+    assert told(root, "actors", "test", "linux.file_prune", "--hosts", "rolled") == 0
+    evidence = json.loads((folder / "evidence.json").read_text())
+    assert evidence["hosts"] == "the 5 hosts of the group rolled"
+    assert told(root, "actors", "check") == 0
+    apply = folder / "apply.yml"
+    apply.write_text(apply.read_text().replace("older_than_days", "no_such_param"))
+    assert told(root, "actors", "test", "linux.file_prune", "--hosts", "rolled") == 2

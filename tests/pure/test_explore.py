@@ -6,6 +6,8 @@ import os
 from multiprocessing import get_context
 from typing import TYPE_CHECKING, Final
 
+import pytest
+
 from pure.explore import Config, Explored, configs, explore
 
 if TYPE_CHECKING:
@@ -27,6 +29,7 @@ def _one(job: tuple[Config, int]) -> Explored:
     return explore(*job)
 
 
+@pytest.mark.usefixtures("untraced")
 def test_no_small_plan_can_be_brought_to_break_an_invariant(
     record_property: Callable[[str, object], None],
 ) -> None:

@@ -17,6 +17,7 @@ from actors.reading import read_yaml
 from actors.spec import Predicted, SecretRef
 from orchestrator.pure import policy_classes
 from orchestrator.pure.canonical import digest
+from orchestrator.pure.graph import Order
 from orchestrator.pure.model import Approval, Catalog, Param, PinnedActor, Window
 from orchestrator.pure.policy_facts import Other, as_if_all, policy_input
 from orchestrator.pure.policy_input import REDACTED, TARGET, PolicyInput
@@ -326,6 +327,16 @@ def test_a_gate_confirms_all_that_comes_after_it() -> None:
         "none",
     ]
     assert (document.summary.gates, document.summary.acts) == (2, 2)
+
+
+@pytest.mark.parametrize("after", [("a", "b"), ("b", "a")])
+def test_a_step_follows_all_that_it_names_in_whatever_order_it_names_them(
+    after: tuple[str, str],
+) -> None:
+    shape = shape_of(plan_of(step("a"), step("b"), step("c", after=after)))
+    assert shape.before[2] == (0, 1)
+    order = Order(shape.before, shape.slots)
+    assert [order.proves(first, 2) for first in (0, 1)] == [True, True]
 
 
 @settings(deadline=None)
