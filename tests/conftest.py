@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
@@ -42,10 +43,14 @@ def lab(tmp_path: Path) -> Iterator[Lab]:
 
 
 @pytest.fixture
-def untraced(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Start children whose lines are not counted: they are many, and are covered elsewhere."""
+def untraced(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Do not count the lines of this test and its children: it does the same a thousand times."""
     for name in [name for name in os.environ if name.startswith("COVERAGE_")]:
         monkeypatch.delenv(name)
+    tracer = sys.gettrace()
+    sys.settrace(None)
+    yield
+    sys.settrace(tracer)
 
 
 def pytest_terminal_summary(terminalreporter: TerminalReporter) -> None:

@@ -88,6 +88,7 @@ class Recording:
             self._append(third, [answered(200)] * 30)
 
 
+@pytest.mark.usefixtures("untraced")
 def test_no_promised_event_is_lost_in_any_crash_image(
     fast: Path, record_property: Callable[[str, object], None]
 ) -> None:
