@@ -11,7 +11,7 @@ from orchestrator.progress import Progress
 from orchestrator.pure.run import ENDS, RULES, offered
 from orchestrator.session import clock_ms
 from orchestrator.show_text import clean
-from orchestrator.show_words import wording
+from orchestrator.show_words import in_words, wording
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -188,10 +188,7 @@ def show_end(view: View, run: Run, *, driven: bool = False) -> int:
 def end_text(run: Run, *, driven: bool = False) -> str:
     """Say how a run stands, why, and what a person may do next."""
     stands = "paused" if run.paused else wording(run.phase).words
-    why = "" if run.reason == stands else run.reason
-    for said in (f"{stands}; ", "waiting for approval: "):  # what the first words have said
-        why = why.removeprefix(said)
-    lines = [f"{run.id} {stands}" + (f": {why}" if why else "")]
+    lines = [f"{run.id} {in_words(stands, run.reason)}"]
     if run.phase not in ENDS:
         lines.append(f"next: {_next_step(run, driven=driven)}")
     return "\n".join(clean(line) for line in lines)

@@ -18,7 +18,7 @@ from orchestrator.progress_lines import Under, done_words, picture
 from orchestrator.pure.events import ActFinished, ActStarted
 from orchestrator.show_events import LOUD, event_words
 from orchestrator.show_text import Page, Span, duration, instant
-from orchestrator.show_words import wording
+from orchestrator.show_words import in_words, wording
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -158,8 +158,8 @@ class Progress:
 
     def _say_phase(self, run: Run) -> None:
         said = wording(run.phase)
-        why = f": {run.reason}" if run.reason else ""
-        self._say(run.at_ms, f"{run.id} {'paused' if run.paused else said.words}{why}", said.style)
+        stands = in_words("paused" if run.paused else said.words, run.reason)
+        self._say(run.at_ms, f"{run.id} {stands}", said.style)
 
     def _say(self, at_ms: int, words: str, style: Style) -> None:
         page = Page(UNBOUND, color=self._color)

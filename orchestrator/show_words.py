@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
     from orchestrator.show_text import Style
 
-__all__ = ["PHASES", "Wording", "next_commands", "wording"]
+__all__ = ["PHASES", "Wording", "in_words", "next_commands", "wording"]
 
 
 class Wording(NamedTuple):
@@ -63,6 +63,13 @@ PHASES: Final[Mapping[str, Wording]] = {
 def wording(phase: str) -> Wording:
     """Say a phase in words; one that is not known is shown as it is."""
     return PHASES.get(phase) or Wording(phase, "", (_SHOW,))
+
+
+def in_words(words: str, reason: str) -> str:
+    """Say how a run stands, and why, nothing twice."""
+    for said in (f"{words}; ", "waiting for approval: "):
+        reason = reason.removeprefix(said)
+    return words if reason in ("", words) else f"{words}: {reason}"
 
 
 def next_commands(phase: str, run_id: str, *, paused: bool = False) -> list[tuple[str, str]]:

@@ -165,7 +165,7 @@ def test_control_c_twice_stops_the_acts(desk: Desk) -> None:
 
 
 def test_a_run_is_paused_and_resumed_from_another_terminal(desk: Desk) -> None:
-    desk.slow_down("linux.package_update", 3_000)
+    desk.slow_down("linux.package_update", 8_000)
     run = desk.approved()
     driver = Terminal(desk, "run", run)
     driver.until("update  apply")

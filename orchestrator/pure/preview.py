@@ -1,7 +1,7 @@
 """The dry run: every step is checked against the real targets; nothing is written.
 
 1. A step whose params are not all known before the run, or whose actor cannot predict, is graded
-   `none`.
+   `none`; an actor that only reads changes nothing, whether it can tell what it will find or not.
 2. A check that reports anything but a prediction is graded `none`, with what it said.
 3. A check may be asked again after a crash: it writes nothing.
 """
@@ -103,6 +103,8 @@ def _without_check(shape: Shape, index: int) -> Predicted | None:
     spec, step = shape.specs[index], shape.steps[index]
     if spec is None:
         return Predicted(grade="predicted", message="a gate of the run itself: changes nothing")
+    if spec.dry_run == "none" and spec.effect == "read":
+        return Predicted(grade="predicted", message="only reads: changes nothing")
     if spec.dry_run == "none":
         return Predicted(grade="none", message="this actor cannot predict")
     unknown = [param.output for param in step.params if param.output is not None]
