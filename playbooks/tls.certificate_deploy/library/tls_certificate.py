@@ -88,8 +88,8 @@ def _fits(module: AnsibleModule) -> None:
         if public != _public_of(certificates[0]):
             raise Misfit("key_does_not_fit", "the key is not the certificate's")
     _in_time(certificates, asked["days_left"])
-    _leads_to_root(certificates, asked["root_file"])
     _covers(certificates[0], asked["names"])
+    _leads_to_root(certificates, asked["root_file"])
 
 
 def _in_time(certificates: list[str], days: int) -> None:
