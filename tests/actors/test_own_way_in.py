@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 ACTOR: Final = Path(__file__).parent.parent.parent / "playbooks" / "linux.ssh_key_revoke"
 KEYS: Final = "/root/.ssh/authorized_keys"
 ANOTHER: Final = (
-    "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAnotherKeyWhosePrivateHalfNobodyHasAnywhere4 somebody"
+    "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIKTn4/2zE2SzBZtCvOT0QsfHSIj3p5c04+pI4qyyrunM somebody"
 )
 pytestmark = pytest.mark.xdist_group("hosts")
 
@@ -62,6 +62,7 @@ def test_the_only_key_of_the_account_we_come_by_is_refused(lab: Lab, tmp_path: P
     outcome = ask(lab, tmp_path, "apply", "only")
     assert isinstance(outcome, Failed), outcome
     assert outcome.mode == "last_way_in"
+    assert "no key left" in outcome.message
     assert lab[1].read(KEYS) == before
     assert lab[1].processes() == []
 
@@ -73,6 +74,7 @@ def test_the_key_we_come_by_is_back_when_no_new_login_succeeds(lab: Lab, tmp_pat
         outcome = ask(lab, tmp_path, "apply", "ours")
         assert isinstance(outcome, Failed), outcome
         assert outcome.mode == "last_way_in"
+        assert "No new login" in outcome.message
         assert lab[1].read(KEYS) == f"{before}{ANOTHER}\n"
         assert lab.ssh(1, "true").code == 0
         assert lab[1].processes() == []
