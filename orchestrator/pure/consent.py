@@ -16,19 +16,21 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from orchestrator.pure.canonical import canonical
+from orchestrator.pure.canonical import canonical, digest
 from orchestrator.pure.model import MissingApproval
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from orchestrator.pure.model import Approval
+    from orchestrator.pure.state import Run
 
 __all__ = [
     "CLOCK_SLACK_MS",
     "NAMESPACE",
     "Earlier",
     "Purpose",
+    "is_of_another_change",
     "missing_approvals",
     "never_counted",
     "problem_with_approval",
@@ -152,3 +154,15 @@ def missing_approvals(
         if given < rule.count:
             missing.append(MissingApproval(role=rule.role, count=rule.count - given))
     return tuple(missing)
+
+
+def is_of_another_change(run: Run, given: Approval) -> bool:
+    """Say whether ticket, people or decision are not as whoever approved saw them."""
+    if given.seen is None:
+        return False
+    decided = digest(run.decision.model_dump(mode="json")) if run.decision else ""
+    return (
+        given.seen.requested_by != requested_by(run.ticket.requester, run.by)
+        or given.seen.ticket_digest != run.ticket_digest
+        or given.seen.decision_digest != decided
+    )

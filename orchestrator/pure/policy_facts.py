@@ -136,9 +136,7 @@ def policy_input(run: Run, asked: str, now_ms: int, around: Surroundings) -> Pol
             name=plan.environment, objects=size_of(around.inventory, plan.environment)
         ),
         inventory=inventory_facts(run, around.inventory, around.inventory_digest, objects),
-        catalog=CatalogFacts(
-            digest=plan.catalog_digest, actors=_actors(run, around.catalog, now_ms)
-        ),
+        catalog=_catalog(run, around.catalog, now_ms),
         plan=plan_facts(run, classes),
         summary=summary_facts(run, classes, around.inventory),
         preview=preview_facts(run),
@@ -219,8 +217,8 @@ def _approval(run: Run, approval: Approval, around: Surroundings) -> ApprovalFac
     )
 
 
-def _actors(run: Run, catalog: Catalog, now_ms: int) -> dict[str, ActorFacts]:
-    return {
+def _catalog(run: Run, catalog: Catalog, now_ms: int) -> CatalogFacts:
+    actors = {
         name: _actor(
             pinned.spec,
             pinned.digest,
@@ -229,6 +227,7 @@ def _actors(run: Run, catalog: Catalog, now_ms: int) -> dict[str, ActorFacts]:
         )
         for name, pinned in run.planned.actors.items()
     }
+    return CatalogFacts(digest=run.planned.catalog_digest, actors=actors)
 
 
 def _days_since(day: str | None, now_ms: int) -> int | None:

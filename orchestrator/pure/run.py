@@ -24,9 +24,8 @@ from immutables import Map
 
 from orchestrator.errors import IllegalEvent
 from orchestrator.pure import duties, preview, rollback, steps, turns
-from orchestrator.pure.canonical import digest
 from orchestrator.pure.carrying import carried
-from orchestrator.pure.consent import requested_by
+from orchestrator.pure.consent import is_of_another_change
 from orchestrator.pure.duties import due, wakes_at
 from orchestrator.pure.events import (
     ActFinished,
@@ -62,7 +61,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from orchestrator.pure.events import Event
-    from orchestrator.pure.model import Approval
 
 __all__ = [
     "ENDS",
@@ -216,24 +214,13 @@ def _approved(run: Run, event: Approved) -> Run:
         (given.principal in (run.ticket.requester, run.by), "the requester's own change"),
         (given.expires_ms <= event.at_ms, "a time that has passed"),
         (given.issued_ms > event.at_ms, "a time that has not come"),
-        (_is_of_another_change(run, given), "what is not as it stands now"),
+        (is_of_another_change(run, given), "what is not as it stands now"),
         (any(a.nonce == given.nonce for a in run.approvals), "an approval that was used before"),
     )
     for is_wrong, what in wrong:
         if is_wrong:
             raise IllegalEvent(f"the approval by {given.principal} is for {what}")
     return run._replace(phase="vetting", approvals=(*run.approvals, given), reason="")
-
-
-def _is_of_another_change(run: Run, given: Approval) -> bool:
-    if given.seen is None:
-        return False
-    decided = digest(run.decision.model_dump(mode="json")) if run.decision else ""
-    return (
-        given.seen.requested_by != requested_by(run.ticket.requester, run.by)
-        or given.seen.ticket_digest != run.ticket_digest
-        or given.seen.decision_digest != decided
-    )
 
 
 def _begin(run: Run) -> Run:
