@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 STATES: Final = int(os.environ.get("INTERLOCK_EXPLORE_STATES", "1000000"))
-SHARE: Final = 2
+SHARE: Final = 1.8
 ENOUGH: Final = 500_000
 """From here on every end is met."""
 WORKERS: Final = min(8, os.cpu_count() or 1)
@@ -22,7 +22,7 @@ WORKERS: Final = min(8, os.cpu_count() or 1)
 
 def _shares(found: tuple[Config, ...]) -> list[tuple[Config, int]]:
     # Plans differ in size by three orders of magnitude: what the small ones leave, the large take.
-    return [(config, max(200, SHARE * STATES // len(found))) for config in found]
+    return [(config, max(200, int(SHARE * STATES) // len(found))) for config in found]
 
 
 def _one(job: tuple[Config, int]) -> Explored:
