@@ -76,7 +76,7 @@ def test_who_may_becomes_root_where_the_inventory_says_so(
     actor: Actor, lab: Lab, *, becomes: bool
 ) -> None:
     host = lab[1]
-    host.must("useradd", "--create-home", "--shell", "/bin/sh", "ops")
+    host.must("useradd", "--password", "*", "--create-home", "--shell", "/bin/sh", "ops")
     keys = host.read("/root/.ssh/authorized_keys")
     host.write("/home/ops/.ssh/authorized_keys", keys)
     host.must("chown", "-R", "ops", "/home/ops/.ssh")
