@@ -88,8 +88,13 @@ def _host(target: Target, options: Options, sockets: str) -> dict[str, Any]:
         raise ActorsError(
             f"the connection of {target.name}: {_first(error)}", next_step="mend the inventory"
         ) from None
-    said: dict[str, Any] = {"ansible_connection": wanted.transport, "ansible_become": wanted.become}
-    said["ansible_python_interpreter"] = wanted.python
+    said: dict[str, Any] = {
+        "ansible_connection": wanted.transport,
+        "ansible_python_interpreter": wanted.python,
+    }
+    if wanted.become:
+        # Said as false it would bind more than a playbook's become_user, which would then be root.
+        said["ansible_become"] = True
     if wanted.transport == "local":
         # There is no terminal to hang up: what runs here is below the keeper.
         return said | {"ansible_pipelining": True}

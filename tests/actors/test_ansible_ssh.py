@@ -76,7 +76,7 @@ def test_who_may_becomes_root_where_the_inventory_says_so(
     actor: Actor, lab: Lab, *, becomes: bool
 ) -> None:
     host = lab[1]
-    host.must("useradd", "--create-home", "--shell", "/bin/sh", "ops")
+    host.must("useradd", "--password", "*", "--create-home", "--shell", "/bin/sh", "ops")
     keys = host.read("/root/.ssh/authorized_keys")
     host.write("/home/ops/.ssh/authorized_keys", keys)
     host.must("chown", "-R", "ops", "/home/ops/.ssh")
@@ -102,3 +102,10 @@ def test_a_host_whose_key_is_another_is_not_reached(actor: Actor, lab: Lab, tmp_
     outcome = actor.write("- {ansible.builtin.command: {argv: ['true']}}").ask("apply")
     assert isinstance(outcome, Failed), outcome
     assert "Host key verification failed" in outcome.message
+
+
+def test_whoever_a_task_becomes_is_who_acts_on_the_host(actor: Actor, lab: Lab) -> None:
+    touched = "ansible.builtin.command: {argv: [touch, /tmp/mine]}"
+    outcome = actor.write(f"- {{{touched}, become: true, become_user: postgres}}").ask("apply")
+    assert isinstance(outcome, Done), outcome
+    assert lab[1].must("stat", "-c", "%U", "/tmp/mine").strip() == "postgres"

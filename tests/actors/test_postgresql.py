@@ -1,0 +1,160 @@
+"""A switchover of PostgreSQL, seen from outside: by who writes meanwhile, and cut off halfway."""
+
+from __future__ import annotations
+
+import re
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import pytest
+
+from actors.ansible.kind import Ansible
+from actors.catalog import read_catalog
+from actors.spec import Brief, Done, Found
+from hosts import Lab, NotHere
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from actors.spec import ActorSpec, Outcome, Verb
+    from hosts import Host
+
+PLAYBOOKS: Final = Path(__file__).parent.parent.parent / "playbooks"
+ACTOR: Final = "postgresql.switchover"
+LOG: Final = "/var/log/postgresql/postgresql-15-main.log"
+# Inserts one number after another on its host for as long as it may, and prints what was accepted.
+WRITER: Final = """
+import subprocess, sys, time
+psql = subprocess.Popen(["runuser", "-u", "postgres", "--", "psql", "-qXAt"], text=True,
+                        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+for number in range(1_000_000):
+    try:
+        psql.stdin.write(f"INSERT INTO note VALUES ({number}) RETURNING id;\\n")
+        psql.stdin.flush()
+    except OSError:
+        break
+    said = psql.stdout.readline().strip()
+    if said != str(number):
+        break
+    print(number, flush=True)
+    time.sleep(0.002)
+"""
+
+
+@dataclass
+class Pair:
+    """A replica on the first host, which streams from a primary on the second."""
+
+    lab: Lab
+    directory: Path
+    spec: ActorSpec
+    attempts: int = 0
+
+    def ask(self, verb: Verb, folder: Path | None = None, **params: int | str) -> Outcome:
+        self.attempts += 1
+        workdir = self.directory / f"act-{self.attempts}"
+        workdir.mkdir()
+        brief = Brief(
+            key=f"pair/switch/{verb}/{self.attempts}",
+            verb=verb,
+            attempt=self.attempts,
+            folder=str(folder or PLAYBOOKS / ACTOR),
+            spec=self.spec if folder is None else self.spec.model_copy(update={"outputs": {}}),
+            params={"replica": "h1", "within_s": 20, **params},
+            targets=tuple(host.target for host in self.lab),
+            timeout_s=120,
+            workdir=str(workdir),
+        )
+        return Ansible().perform(brief, {"known_hosts_path": str(self.lab.known_hosts)})
+
+    def role(self, number: int) -> str:
+        code, said, _ = sql(self.lab[number], "SELECT pg_is_in_recovery()")
+        return "stopped" if code else {"t": "replica", "f": "primary"}[said]
+
+
+def sql(host: Host, text: str) -> tuple[int, str, str]:
+    ran = host.run("runuser", "-u", "postgres", "--", "psql", "-qXAt", "-c", text)
+    return ran.code, ran.out.strip(), ran.err
+
+
+@pytest.fixture
+def pair(tmp_path: Path) -> Iterator[Pair]:
+    try:
+        with Lab(2, tmp_path / "lab") as lab:
+            made = Pair(lab, tmp_path, read_catalog(PLAYBOOKS).actors[ACTOR].spec)
+            prepared = made.ask("apply", PLAYBOOKS / ACTOR / "tests" / "pair")
+            assert isinstance(prepared, Done), prepared
+            yield made
+    except NotHere as error:
+        pytest.skip(f"no test hosts here: {error}")
+
+
+def logged(host: Host, says: str) -> list[str]:
+    """Return when a host's server said this, each in a form that can be compared."""
+    found = re.findall(rf"^(\S+ \S+) UTC .*{re.escape(says)}", host.read(LOG), re.MULTILINE)
+    return [str(when) for when in found]
+
+
+def cut_off(pair: Pair, task: str) -> Outcome:
+    """Have an apply that ends behind this task."""
+    text = (PLAYBOOKS / ACTOR / "apply.yml").read_text()
+    names = re.findall(r"^    - name: (.*)$", text, re.MULTILINE)
+    copy = pair.directory / f"cut-{pair.attempts}"
+    Ansible().cut(PLAYBOOKS / ACTOR, copy, names.index(task) + 1)
+    return pair.ask("apply", copy)
+
+
+@pytest.mark.xdist_group("hosts")
+def test_a_switchover_loses_nothing_that_was_accepted_and_never_has_two_primaries(
+    pair: Pair,
+) -> None:
+    new, old = pair.lab[1], pair.lab[2]
+    old.write("/root/writer.py", WRITER)
+    accepted: list[str] = []
+
+    def written() -> None:
+        accepted.extend(pair.lab.ssh(2, "python3", "/root/writer.py").out.split())
+
+    writer = threading.Thread(target=written)
+    writer.start()
+    outcome = pair.ask("apply", max_lag_bytes=100_000)
+    writer.join(60)
+    assert isinstance(outcome, Done), outcome
+    assert outcome.outputs == {"primary": "h1", "timeline": 2}
+    assert (pair.role(1), pair.role(2)) == ("primary", "replica")
+    there = set(sql(new, "SELECT id FROM note")[1].split())
+    assert len(accepted) > 20
+    assert set(accepted) <= there
+    (shut_down,), (promoted,) = (
+        logged(old, "database system is shut down"),
+        logged(new, "received promote request"),
+    )
+    assert shut_down < promoted
+    assert promoted < logged(old, "entering standby mode")[-1]
+    code, _, says = sql(old, "INSERT INTO note VALUES (0)")
+    assert code
+    assert "read-only" in says
+
+
+@pytest.mark.xdist_group("hosts")
+def test_a_switchover_that_was_cut_off_goes_on_and_whoever_starts_the_old_primary_starts_a_replica(
+    pair: Pair,
+) -> None:
+    stopped = cut_off(pair, "Stop the primary, which ships all that it has")
+    assert not isinstance(stopped, Done)
+    assert (pair.role(1), pair.role(2)) == ("replica", "stopped")
+    found = pair.ask("verify")
+    assert isinstance(found, Found)
+    assert found.state == "partial"
+    assert isinstance(pair.ask("apply"), Done)
+    assert (pair.role(1), pair.role(2)) == ("primary", "replica")
+    assert isinstance(pair.ask("undo"), Done)
+    assert (pair.role(1), pair.role(2)) == ("replica", "primary")
+    fenced = cut_off(pair, "Let it never start as a primary again")
+    assert not isinstance(fenced, Done)
+    pair.lab[2].must("pg_ctlcluster", "15", "main", "start")
+    assert (pair.role(1), pair.role(2)) == ("replica", "replica")
+    assert not isinstance(pair.ask("undo"), Done)
+    assert (pair.role(1), pair.role(2)) == ("replica", "replica")
