@@ -19,12 +19,13 @@ from pydantic import SecretStr
 
 from actors.ansible.kind import Ansible
 from actors.catalog import read_actor
-from actors.spec import Brief, Target
+from actors.spec import Brief
+from ansible_rig import LOCAL
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from actors.spec import Outcome, Value, Verb
+    from actors.spec import Outcome, Target, Value, Verb
 
 __all__ = ["PASSWORD", "Bmc", "Rig", "certificate"]
 
@@ -140,8 +141,9 @@ class Rig:
             "redfish_ca": str(self.pem),
             "firmware_url": "https://images.example/fw",
         }
-        connection = {"transport": "local", "python": sys.executable}
-        return Target(name=f"array-{number}", labels=labels | self.labels, connection=connection)
+        return LOCAL[0].model_copy(
+            update={"name": f"array-{number}", "labels": labels | self.labels}
+        )
 
     def ask(self, verb: Verb, image: str = "good-9.4.3.bin", **params: Value) -> Outcome:
         """Do one act."""

@@ -134,7 +134,7 @@ def test_one_target_that_is_not_well_and_no_target_is_touched(rig: Rig, bmc: Bmc
 BEFORE_ANYTHING: dict[str, tuple[str, dict[str, Any], str]] = {
     "the passive one is ill": ("path_degraded", {"health": {"B": "Warning"}}, "fw-B is Warning"),
     "the active one is ill": ("path_degraded", {"health": {"A": "Critical"}}, "fw-A is Critical"),
-    "none is passive": ("path_degraded", {"both_active": True}, "not one is active"),
+    "none is passive": ("path_degraded", {"active": "AB"}, "not one is active"),
     "another update is under way": ("busy", {"foreign_task": True}, "/Tasks/1"),
 }
 

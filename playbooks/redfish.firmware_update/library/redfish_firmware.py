@@ -265,7 +265,7 @@ class Firmware:
         return self._said(picture, changed=True)
 
     def _left_by(self, order: dict[str, Any], trouble: Trouble) -> Trouble:
-        """Judge what an update that failed has left: the former version, and a pair that is well."""
+        """Judge what an update that failed has left: the former version, and a healthy pair."""
         try:
             self._well_again(order, order["was"])
         except Trouble as left:
@@ -274,28 +274,31 @@ class Firmware:
 
     def _watch(self, task: str) -> None:
         """Follow a task to its end; how long a service may be silent meanwhile is bounded too."""
-        heard, silent = time.monotonic(), None
-        deadline, pause_s = heard + self._asked["update_within_s"], 0.5
-        while time.monotonic() < deadline:
+        now = heard = time.monotonic()
+        deadline, pause_s, silence = now + self._asked["update_within_s"], 0.5, ""
+        while now < deadline and now - heard <= self._asked["back_within_s"]:
             try:
-                answer = self._at.poll(task)
-            except Refused as refused:
-                if refused.status in (404, 410):
-                    return  # forgotten, as tasks are by a reset: the inventory decides
-                raise Trouble("update_failed", str(refused)) from None
-            except Silent as error:
-                silent = str(error)
-                if time.monotonic() - heard > self._asked["back_within_s"]:
-                    break
-            else:
-                heard, silent = time.monotonic(), None
-                if _has_ended(answer):
+                if self._has_ended(task):
                     return
+            except Silent as silent:
+                silence = str(silent)
+            else:
+                heard, silence = time.monotonic(), ""
             time.sleep(pause_s)
             pause_s = min(pause_s * 1.5, 5.0)
-        if silent is not None:
-            raise Trouble("did_not_come_back", silent)
+            now = time.monotonic()
+        if silence:
+            raise Trouble("did_not_come_back", silence)
         raise Trouble("task_timed_out", f"{task} has not ended")
+
+    def _has_ended(self, task: str) -> bool:
+        try:
+            answer = self._at.poll(task)
+        except Refused as refused:
+            if refused.status in (404, 410):
+                return True  # forgotten, as tasks are by a reset: the inventory decides
+            raise Trouble("update_failed", str(refused)) from None
+        return _has_ended(answer)
 
     def _well_again(self, order: dict[str, Any], version: str) -> Picture:
         deadline = time.monotonic() + self._asked["back_within_s"]

@@ -42,7 +42,7 @@ BEHAVIOURS = {
     "forgotten": "is installed, and after the reset nobody knows its task",
     "monitored": "is installed; its task shows only in a monitor",
 }
-KNOBS = ("health", "active", "missing", "both_active", "unavailable", "token_uses", "foreign_task",
+KNOBS = ("health", "active", "missing", "unavailable", "token_uses", "foreign_task",
          "elsewhere", "release", "forget")  # fmt: skip
 
 
@@ -160,9 +160,7 @@ class Emulator:
             self.units[unit].health = health
         if "active" in knobs:
             for unit in "AB":
-                self.units[unit].state = "Enabled" if unit == knobs["active"] else "StandbySpare"
-        if "both_active" in knobs:
-            self.units["A"].state = self.units["B"].state = "Enabled"
+                self.units[unit].state = "Enabled" if unit in knobs["active"] else "StandbySpare"
         if "foreign_task" in knobs:
             self.tasks.append(Task(len(self.tasks) + 1, "A", "hangs-0.0.0", {}, 0.0))
         if "forget" in knobs:
