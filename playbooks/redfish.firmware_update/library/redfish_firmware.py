@@ -119,11 +119,18 @@ class Firmware:
     def _verified(self) -> dict[str, Any]:
         """Read whether it holds, once no update is under way."""
         deadline = time.monotonic() + self._asked["update_within_s"]
+        silent_by = time.monotonic() + self._asked["back_within_s"]
         while True:
-            picture = self._on.look(self._asked["back_within_s"])
-            busy = self._on.busy(picture)
-            if not busy or time.monotonic() > deadline:
-                break
+            try:
+                picture = self._on.look()
+                busy = self._on.busy(picture)
+            except Silent:  # it may be resetting, after an update that we know nothing of
+                if time.monotonic() > silent_by:
+                    raise
+            else:
+                silent_by = time.monotonic() + self._asked["back_within_s"]
+                if not busy or time.monotonic() > deadline:
+                    break
             time.sleep(1.0)
         count = picture.at(self._asked["version"])
         enough = count >= self._wanted()
@@ -237,7 +244,7 @@ class Firmware:
         order = self._note.order
         if order is None:
             return None
-        self._on.look()  # of a silent service nothing can be told
+        self._on.look(self._asked["back_within_s"])  # of a silent service nothing can be told
         if order["task"] is None and not self._found_again(order, 0.0):
             self._note.write_order(None)  # it was never taken: nothing of it is there
             return None

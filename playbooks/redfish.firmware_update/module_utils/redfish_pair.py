@@ -7,12 +7,14 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 from ansible.module_utils.redfish_service import (
     ROOT,
     Refused,
     Service,
+    Silent,
     Trouble,
     link,
     listed,
@@ -103,9 +105,19 @@ class Component:
         """Where an update is ordered, as the service said last."""
 
     def look(self, within_s: float = 0.0) -> Picture:
-        """Look at all units of the component."""
+        """Look at all units of the component; a service may be silent for as long as is said."""
+        deadline = time.monotonic() + within_s
+        while True:
+            try:
+                return self._looked()
+            except Silent:
+                if time.monotonic() >= deadline:
+                    raise
+            time.sleep(0.5)
+
+    def _looked(self) -> Picture:
         at = self._at
-        updates = at.get(link(at.get(ROOT, within_s=within_s).get("UpdateService")))
+        updates = at.get(link(at.get(ROOT).get("UpdateService")))
         self.action = str(((updates.get("Actions") or {}).get(ACTION) or {}).get("target") or "")
         units = []
         for member in at.members(link(updates.get("FirmwareInventory"))):

@@ -73,18 +73,9 @@ class Service:
         self._token: str | None = None
         self._session: str | None = None
 
-    def get(self, path: str, *, within_s: float = 0.0) -> dict[str, Any]:
-        """Read a resource; a service that is silent is asked again for as long as is said."""
-        deadline = time.monotonic() + within_s
-        while True:
-            try:
-                answer = self._asked("GET", path)
-            except Silent:
-                if time.monotonic() >= deadline:
-                    raise
-                time.sleep(0.5)
-                continue
-            return answer.body
+    def get(self, path: str) -> dict[str, Any]:
+        """Read a resource."""
+        return self._asked("GET", path).body
 
     def poll(self, path: str) -> Answer:
         """Read a resource once, and see how it was answered."""
