@@ -2,7 +2,8 @@
 
 1. The directory is fresh and private. A play finds nothing of another play in it.
 2. The values of params are never written to a disk: Ansible reads them once from a named pipe.
-3. Every string among them is marked unsafe, so that Ansible takes none for a template.
+3. Every string among them is marked unsafe, so that Ansible takes none for a template; only `keep`
+   may be one, of ours.
 4. The environment is made from nothing but the names in `PASSED_ON` and what stands here.
 """
 
@@ -87,7 +88,7 @@ def stage(brief: Brief, options: Options, environ: Mapping[str, str]) -> Stage:
         check=brief.verb == "check",
         forks=options.forks,
         environ=_environ(brief, options, directory, environ),
-        values=json.dumps({"interlock": _unsafe(_told(brief, options))}).encode(),
+        values=json.dumps({"interlock": _values(brief, options)}).encode(),
         timeout_s=timeout_s(brief),
         scratch=(str(directory / "tmp"), sockets),
     )
@@ -135,8 +136,21 @@ def _is_unicode(value: Value) -> bool:
     return True
 
 
-def _told(brief: Brief, options: Options) -> dict[str, Any]:
+def _values(brief: Brief, options: Options) -> dict[str, Any]:
+    values: dict[str, Any] = _unsafe(_told(brief, options))
+    if any(target.connection.get("transport") == "local" for target in brief.targets):
+        # Several targets may be this one machine: each has a directory of its own. This is the one
+        # value that is a template, and the name of a target has no room for another.
+        values["keep"] = f"{_keep(brief, options)}-{{{{ inventory_hostname }}}}"
+    return values
+
+
+def _keep(brief: Brief, options: Options) -> str:
     step = brief.key.rsplit("/", 2)[0]
+    return f"{options.keep_dir}/{sha256(step.encode()).hexdigest()[:32]}"
+
+
+def _told(brief: Brief, options: Options) -> dict[str, Any]:
     apart = ("targets", "secret")
     declared = [name for name, param in brief.spec.params.items() if param.type not in apart]
     return {
@@ -147,8 +161,8 @@ def _told(brief: Brief, options: Options) -> dict[str, Any]:
         "verb": brief.verb,
         "attempt": brief.attempt,
         "key": brief.key,
-        "step": step,
-        "keep": f"{options.keep_dir}/{sha256(step.encode()).hexdigest()[:32]}",
+        "step": brief.key.rsplit("/", 2)[0],
+        "keep": _keep(brief, options),
     }
 
 

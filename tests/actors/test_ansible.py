@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import stat
 from pathlib import Path
 from typing import Any, Final
@@ -100,7 +101,31 @@ def test_a_playbook_is_told_who_it_is(actor: Actor, tmp_path: Path) -> None:
         assert (told["key"], told["step"]) == (f"CHG-1.1/step/apply/{number}", "CHG-1.1/step")
         keep = told["keep"]
     assert keep.startswith("/var/lib/interlock/")
-    assert len(keep) == len("/var/lib/interlock/") + 32
+    assert re.fullmatch(r"[0-9a-f]{32}-here", keep.removeprefix("/var/lib/interlock/"))
+
+
+def test_what_several_targets_keep_on_one_machine_does_not_collide(
+    actor: Actor, tmp_path: Path
+) -> None:
+    actor.settings["keep_dir"] = str(tmp_path / "keep")
+    actor.targets = TWO
+    path = tmp_path / "{{ inventory_hostname }}"
+    for name in ("one", "two"):
+        (tmp_path / name).write_text(f"the former {name}")
+    keep = f"interlock_keep: {{keep: '{{{{ interlock.keep }}}}', path: '{path}'"
+    actor.write(
+        f"- {keep}}}\n- ansible.builtin.copy: {{content: new, dest: '{path}'}}",
+        undo="- hosts: targets\n  tasks:\n"
+        f"    - {keep}, state: restored}}\n"
+        "    - ansible.builtin.file: {path: '{{ interlock.keep }}', state: absent}\n",
+    )
+    for _ in range(2):
+        assert isinstance(actor.ask("apply"), Done)
+    assert len(list((tmp_path / "keep").iterdir())) == 2
+    assert isinstance(actor.ask("undo"), Done)
+    for name in ("one", "two"):
+        assert (tmp_path / name).read_text() == f"the former {name}"
+    assert list((tmp_path / "keep").iterdir()) == []
 
 
 # --- verdicts -------------------------------------------------------------------------------------
