@@ -3,7 +3,8 @@
 1. Whatever a play starts stays below its keeper, also what made a session of its own.
 2. A play is asked to end (SIGTERM to Ansible, which tells its workers) before it is made to.
 3. When the play has ended, or who asked for it is gone, everything below the keeper is killed.
-4. A keeper that is killed takes Ansible with it; the rest falls to the keeper's parent.
+4. A keeper that is killed takes Ansible with it; the rest falls to the keeper's parent, which ends
+   it: the warm server, or where there is none a guard that does nothing else.
 
 It reads its job from the first line of its input, then orders: `stop`; the input's end is one too.
 """
@@ -86,8 +87,17 @@ class Ended:
 
 
 def main() -> int:
-    """Keep the play that the input describes."""
-    return serve(0, _exec_ansible)
+    """Keep the play that the input describes, and guard its keeper."""
+    become_subreaper()
+    guard = os.getpid()
+    keeper = os.fork()
+    if keeper == 0:
+        _prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+        return serve(0, _exec_ansible) if os.getppid() == guard else 1
+    os.close(0)
+    _, status = os.waitpid(keeper, 0)
+    sweep(guard)
+    return 0 if status == 0 else 1
 
 
 def serve(orders: int, player: Callable[[Job], NoReturn]) -> int:

@@ -41,12 +41,15 @@ def sleeping(actor: Actor, *, timeout_s: int = 60) -> str:
 
 
 def lineage(act: int, mark: str) -> list[int]:
-    """Name the keeper, Ansible, and the worker that has the sleep, from the top."""
+    """Name the keeper, Ansible, and the worker that has the sleep, from the top.
+
+    Above the keeper is the warm server, or a guard that the act started.
+    """
     chain = [marked(f"sleep\0{mark}")[0]]
     while chain[-1] > 1:
         chain.append(parent_of(chain[-1]))
     warm = [place for place, pid in enumerate(chain) if is_warm(pid)]
-    top = warm[-1] if warm else chain.index(act)
+    top = warm[-1] if warm else chain.index(act) - 1
     return chain[top - 3 : top][::-1]
 
 
@@ -122,6 +125,29 @@ def test_whoever_is_killed_nothing_is_left(asleep: tuple[Any, Any, str], who: st
             assert isinstance(outcome, (InDoubt, Unexpected)), outcome
         case _:
             assert isinstance(outcome, InDoubt), outcome
+
+
+@pytest.mark.parametrize("actor", ["off"], indirect=True)
+def test_a_guard_that_is_killed_leaves_nothing(asleep: tuple[Any, Any, str]) -> None:
+    process, brief, mark = asleep
+    below = lineage(process.pid, mark)
+    os.kill(parent_of(below[0]), signal.SIGKILL)
+    process.wait(30)
+    assert_gone(mark, below)
+    assert isinstance(outcome_of(brief), InDoubt)
+
+
+def test_an_act_and_its_keeper_killed_together_leave_nothing(
+    asleep: tuple[Any, Any, str],
+) -> None:
+    process, _, mark = asleep
+    keeper, *others = lineage(process.pid, mark)
+    for pid in (process.pid, keeper):
+        os.kill(pid, signal.SIGSTOP)  # neither of them sees the other die
+    for pid in (process.pid, keeper):
+        os.kill(pid, signal.SIGKILL)
+    process.wait(30)
+    assert_gone(mark, [keeper, *others])
 
 
 def test_the_end_of_a_play_ends_what_it_left_behind(actor: Actor) -> None:
