@@ -7,7 +7,8 @@ branch from it.
 
 | complaint | breaks                                                                              |
 |-----------|-------------------------------------------------------------------------------------|
-| S1        | an act before this plan was allowed, approved and allowed again at its start        |
+| S1        | an act before this plan was allowed, approved and allowed again at its start; or an |
+|           | undo of a success that policy did not allow to be taken back                        |
 | S2        | one attempt of one verb that begins twice                                           |
 | S3        | an attempt after one that neither failed cleanly nor was found not applied          |
 | S5        | an apply before all it depends on has succeeded                                     |
@@ -61,7 +62,7 @@ class Seen(NamedTuple):
     """What the facts say of a run."""
 
     steps: tuple[Trace, ...]
-    cleared: str = ""  # "", vetted, started, cleared
+    cleared: str = ""  # "", vetted, started, cleared, barred
     stopped: bool = False
     paused: bool = False
     ghosts: tuple[str, ...] = ()
@@ -144,6 +145,8 @@ class Case:
         clear = plan_digest == self.digest and decision.outcome == "allow" and not decision.missing
         if seen.cleared == "started":
             return seen._replace(cleared="cleared" if clear else "vetted")
+        if seen.cleared in ("cleared", "barred"):  # before a success is taken back
+            return seen._replace(cleared="cleared" if clear else "barred")
         return seen._replace(cleared="vetted" if clear else "")
 
     def _passed(self, seen: Seen, step: str) -> Seen:
