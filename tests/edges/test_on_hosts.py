@@ -192,7 +192,7 @@ def told(root: Path, *words: str) -> int:
         cwd=root, capture_output=True, text=True, check=False, timeout=300,
     )  # fmt: skip
     assert done.returncode in range(2, 8) or done.returncode == 0, done.stderr
-    print(done.stdout, done.stderr)  # shown where the test fails
+    sys.stdout.write(done.stdout + done.stderr)  # shown where the test fails
     return done.returncode
 
 
