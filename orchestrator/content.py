@@ -64,8 +64,10 @@ def actors_list(view: View, where: Path | None) -> int:
 
 def actors_show(view: View, where: Path | None, name: str) -> int:
     """Show one actor."""
-    actors = _workspace(where).read_catalog().actors
+    workspace = _workspace(where)
+    actors = workspace.read_catalog().actors
     if name not in actors:
+        workspace.catalog()  # what is wrong with the folders comes first: it may be among them
         raise _no_actor(name, actors)
     actor, tested = actors[name], actors[name].tested
     document = {

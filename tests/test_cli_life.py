@@ -228,6 +228,17 @@ def test_the_workspace_answers_for_its_actors(desk: Desk) -> None:
     assert "bad" not in desk.type_inside("doctor", expect=0).out
 
 
+def test_a_broken_actor_hides_nothing_but_itself_and_says_what_is_wrong(desk: Desk) -> None:
+    manifest = "playbooks/service.restart/actor.yaml"
+    desk.edit(manifest, "\nversion: ", "\nversoin: ")
+    broken = desk.type_inside("actors", "show", "service.restart", expect=2)
+    other = desk.type_inside("actors", "show", "lb.member_drain", expect=0)
+    desk.edit(manifest, "\nversoin: ", "\nversion: ")
+    assert "versoin" in broken.err
+    assert "there is no actor" not in broken.err
+    assert "lb.member_drain" in other.out
+
+
 def test_completion_knows_the_runs(desk: Desk, done: str) -> None:
     typed = desk.type(
         "--show-completion", "bash", env={"_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION": "1"}

@@ -146,8 +146,11 @@ def _values(brief: Brief, options: Options) -> dict[str, Any]:
 
 
 def _keep(brief: Brief, options: Options) -> str:
-    step = brief.key.rsplit("/", 2)[0]
-    return f"{options.keep_dir}/{sha256(step.encode()).hexdigest()[:32]}"
+    return f"{options.keep_dir}/{sha256(_step(brief).encode()).hexdigest()[:32]}"
+
+
+def _step(brief: Brief) -> str:
+    return brief.key.rsplit("/", 2)[0]
 
 
 def _told(brief: Brief, options: Options) -> dict[str, Any]:
@@ -161,7 +164,7 @@ def _told(brief: Brief, options: Options) -> dict[str, Any]:
         "verb": brief.verb,
         "attempt": brief.attempt,
         "key": brief.key,
-        "step": brief.key.rsplit("/", 2)[0],
+        "step": _step(brief),
         "keep": _keep(brief, options),
     }
 

@@ -214,7 +214,6 @@ def treacherous(act: Callable[[Treacherous, dict[str, Any]], None]) -> Iterator[
         httpd.shutdown()
         thread.join()
         httpd.server_close()
-        httpd.server_close()
 
 
 def test_the_treacherous_server_can_be_honest() -> None:
