@@ -6,7 +6,7 @@ import json
 import unicodedata
 from typing import Any, Final
 
-__all__ = ["MAX_DEPTH", "Json", "UnreadableError", "read_json", "refuse_ambiguous"]
+__all__ = ["MAX_DEPTH", "Json", "UnreadableError", "is_plain", "read_json", "refuse_ambiguous"]
 
 Json = Any
 MAX_SAFE_INTEGER: Final = 2**53 - 1
@@ -49,6 +49,8 @@ def read_json(text: str | bytes, *, max_bytes: int) -> Json:
 
 def refuse_ambiguous(value: Json) -> None:
     """Refuse values that have no single canonical form, and say where they are."""
+    if is_plain(value):
+        return
     stack: list[tuple[Json, tuple[str | int, ...]]] = [(value, ())]
     while stack:
         item, pointer = stack.pop()
@@ -62,6 +64,43 @@ def refuse_ambiguous(value: Json) -> None:
             stack.extend((inner, (*pointer, place)) for place, inner in enumerate(item))
         else:
             _refuse_scalar(item, pointer)
+
+
+def is_plain(value: Json) -> bool:
+    """Say whether everything in a value is printable ASCII, a safe whole number, true, false, null.
+
+    Most values are. It is level by level, because large plans are told of here a million times.
+    """
+    level, texts = [value], set[str]()
+    for _ in range(MAX_DEPTH + 1):
+        below: list[Json] = []
+        for item in level:
+            kind = type(item)
+            if kind is str:
+                texts.add(item)
+            elif kind is dict:
+                texts.update(item)
+                below.extend(item.values())
+            elif kind is list or kind is tuple:
+                below.extend(item)
+            elif not (item is None or kind is bool or (kind is int and _is_safe(item))):
+                return False
+        if not below:
+            return _all_printable(texts)
+        level = below
+    return False
+
+
+def _is_safe(number: int) -> bool:
+    return abs(number) <= MAX_SAFE_INTEGER
+
+
+def _all_printable(texts: set[str]) -> bool:
+    try:
+        together = "".join(texts)
+    except TypeError:  # a key is not a text
+        return False
+    return together.isascii() and together.isprintable()
 
 
 def _unique_keys(pairs: list[tuple[str, Json]]) -> dict[str, Json]:
@@ -87,7 +126,7 @@ def _refuse_scalar(item: object, pointer: tuple[str | int, ...]) -> None:
     match item:
         case bool() | None:
             return
-        case int() if abs(item) > MAX_SAFE_INTEGER:
+        case int() if not _is_safe(item):
             raise UnreadableError("holds a whole number larger than 2^53-1", pointer)
         case int():
             return

@@ -8,9 +8,12 @@
 from __future__ import annotations
 
 from hashlib import sha256
+from json import JSONEncoder
 from typing import TYPE_CHECKING, Final
 
 import rfc8785
+
+from actors.strict import is_plain
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -21,10 +24,16 @@ __all__ = ["canonical", "digest", "merkle_levels", "merkle_path", "merkle_root",
 
 LEAF: Final = b"\x00"
 NODE: Final = b"\x01"
+PLAIN: Final = JSONEncoder(
+    sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False, check_circular=False
+)
+"""What RFC 8785 says of keys beyond ASCII and of floats does not arise for plain values."""
 
 
 def canonical(value: Json) -> bytes:
-    """Return RFC 8785 canonical JSON."""
+    """Return RFC 8785 canonical JSON; for plain values an encoder in C writes the same bytes."""
+    if is_plain(value):
+        return PLAIN.encode(value).encode()
     return rfc8785.dumps(value)
 
 

@@ -195,6 +195,16 @@ def _shape(draft: Draft, limits: Limits) -> _Shape | list[Finding]:
     order = topological(before)
     if len(order) < len(before):
         return [_cycle_finding(draft, a_cycle(before, order))]
+    together = _together(draft, before, order) if draft.waves else [[place] for place in order]
+    if isinstance(together, Finding):
+        return [together]
+    return _limit_findings(draft, before, order, limits) or _Shape(before, together)
+
+
+def _together(
+    draft: Draft, before: Sequence[Sequence[int]], order: Sequence[int]
+) -> list[list[int]] | Finding:
+    """Order the steps with those of each wave together, or say what stands between a wave's."""
     first_of: dict[str | int, int] = {}
     group = [
         first_of.setdefault(step.wave or place, place) for place, step in enumerate(draft.steps)
@@ -205,12 +215,11 @@ def _shape(draft: Draft, limits: Limits) -> _Shape | list[Finding]:
     groups = topological([sorted(earlier) for earlier in grouped])
     if len(groups) < len(before):
         rest = a_cycle([sorted(earlier) for earlier in grouped], groups)
-        return [_crossing_finding(draft, rest)]
+        return _crossing_finding(draft, rest)
     members: dict[int, list[int]] = {}
     for place in order:
         members.setdefault(group[place], []).append(place)
-    together = [members[one] for one in groups if one in members]
-    return _limit_findings(draft, before, order, limits) or _Shape(before, together)
+    return [members[one] for one in groups if one in members]
 
 
 def _cycle_finding(draft: Draft, cycle: Sequence[int]) -> Finding:

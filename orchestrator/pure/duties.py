@@ -15,7 +15,7 @@ from orchestrator.pure import preview
 from orchestrator.pure.commands import Act, Diagnose, Note, Propose, Vet
 from orchestrator.pure.events import HoldPassed, WindowClosed
 from orchestrator.pure.remedies import offered
-from orchestrator.pure.state import Queue, popped
+from orchestrator.pure.state import popped
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from orchestrator.pure.commands import Command
     from orchestrator.pure.state import Heap, Run, StepRun
 
-__all__ = ["capacity", "due", "has", "next_act", "trimmed", "wakes_at", "window_end_ms"]
+__all__ = ["capacity", "due", "next_act", "trimmed", "wakes_at", "window_end_ms"]
 
 
 def due(run: Run, now_ms: int) -> tuple[Command, ...]:
@@ -98,18 +98,13 @@ def capacity(run: Run) -> int:
     return min(run.planned.max_parallel, allowed or run.planned.max_parallel)
 
 
-def has(queue: Queue) -> bool:
-    """Say whether a trimmed queue holds anything."""
-    return queue.head != queue.tail
-
-
 def trimmed(run: Run) -> Run:
     """Drop stale entries from the heads of the queues."""
     work = run.working
     ready, probes = work.ready, work.probes
-    while has(ready) and not _is(run.step(ready.items[ready.head]), "apply"):
+    while (first := ready.first) is not None and not _is(run.step(first), "apply"):
         ready = ready.pop()
-    while has(probes) and not _is(run.step(probes.items[probes.head]), "verify"):
+    while (first := probes.first) is not None and not _is(run.step(first), "verify"):
         probes = probes.pop()
     undos = work.undos
     while undos and not _is(run.step(undos.key[1]), "undo"):

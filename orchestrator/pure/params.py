@@ -20,6 +20,7 @@ from actors.spec import (
     ListParam,
     SecretParam,
     SecretRef,
+    TargetsParam,
     TextParam,
     problem_with,
 )
@@ -79,6 +80,8 @@ class Settler:
     def __init__(self, given: Mapping[str, Value | SecretRef]) -> None:
         self._given = given
         self._made: dict[tuple[str, str, str], Param] = {}
+        self._defaults: dict[str, list[tuple[str, Value | None]]] = {}
+        """By actor: its params but the targets, sorted, each with its default."""
 
     def settled(
         self, step: DraftStep, traits: Traits, copies: Mapping[str, str]
@@ -87,11 +90,14 @@ class Settler:
         if traits.spec is None:
             return ()
         params: list[Param] = []
-        for name in sorted(traits.params):
-            spec = traits.params[name]
-            if spec.type == "targets":
-                continue
-            value = step.params.get(name, spec.default)
+        if step.actor not in self._defaults:
+            self._defaults[step.actor] = [
+                (name, spec.default)
+                for name, spec in sorted(traits.params.items())
+                if not isinstance(spec, TargetsParam)
+            ]
+        for name, default in self._defaults[step.actor]:
+            value = step.params.get(name, default)
             if isinstance(value, OutputRef):
                 source, _, output = value.output.partition(".")
                 here = f"{copies.get(source, source)}.{output}"

@@ -36,7 +36,7 @@ def begin(run: Run) -> Run:
             todo.append(index)
         else:
             results[index] = verdict
-    queue = Queue(Map(enumerate(todo)), 0, len(todo))
+    queue = Queue(tuple(todo))
     preview = Preview(todo=queue, left=len(todo), results=Map(results))
     return _settled(run._replace(phase="previewing", preview=preview, reason="dry run"))
 
@@ -69,7 +69,7 @@ def began(run: Run, index: int, event: ActStarted) -> Run:
         acting=preview.acting.set(index, Acting("check", attempt)),
     )
     todo = preview.todo
-    while todo.head != todo.tail and not _waits(preview, todo.items[todo.head]):
+    while (first := todo.first) is not None and not _waits(preview, first):
         todo = todo.pop()
     return run._replace(preview=preview._replace(todo=todo))
 

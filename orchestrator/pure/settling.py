@@ -20,7 +20,7 @@ def settle(run: Run) -> Run:
     """Turn the run if it stands at a turning point."""
     run = duties.trimmed(run)
     work = run.working
-    if work.acting or duties.has(work.probes):
+    if work.acting or work.probes.first is not None:
         return run
     if run.phase == "rolling_back":
         return _settle_rollback(run)
@@ -48,7 +48,7 @@ def _settle_forward(run: Run) -> Run:
         return run._replace(phase="held", reason="its window closed; the plan says to hold")
     if work.left == 0:
         return ended(run, "succeeded", "")
-    if duties.has(work.ready) or work.timers or work.gates:
+    if work.ready.first is not None or work.timers or work.gates:
         return run
     return _stuck(_with_failed_slices(run))
 

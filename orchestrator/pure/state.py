@@ -17,7 +17,7 @@ from orchestrator.errors import IllegalEvent
 from orchestrator.pure.graph import dependants
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     from actors.spec import ActorSpec, Predicted, Value, Verb
     from orchestrator.pure.draft import Finding, Question, Refusal
@@ -90,23 +90,55 @@ StepPhase = Literal[
 
 
 class Queue(NamedTuple):
-    """First in, first out; taking out of turn leaves a stale entry, which readers skip."""
+    """First in, first out; taking out of turn leaves a stale entry, which readers skip.
 
-    items: Map[int, int] = Map()
-    head: int = 0
-    tail: int = 0
+    Those in front stand in one tuple, which many versions of the queue share; those who came later
+    hang in a list, the last one first, until the front is used up.
+    """
+
+    front: tuple[int, ...] = ()
+    at: int = 0
+    """Where in `front` the first one stands; `front` is used up only when nobody is left."""
+    later: tuple[Any, int] | None = None
 
     def push(self, item: int) -> Queue:
         """Add at the end."""
-        return Queue(self.items.set(self.tail, item), self.head, self.tail + 1)
+        if self.at == len(self.front):
+            return Queue((item,))
+        return Queue(self.front, self.at, (self.later, item))
+
+    def extend(self, items: Sequence[int]) -> Queue:
+        """Add several at the end."""
+        if self.at == len(self.front):
+            return Queue(tuple(items))
+        later = self.later
+        for item in items:
+            later = (later, item)
+        return Queue(self.front, self.at, later)
 
     def pop(self) -> Queue:
         """Drop the first."""
-        return Queue(self.items.delete(self.head), self.head + 1, self.tail)
+        at = self.at + 1
+        return Queue(self.front, at, self.later) if at < len(self.front) else Queue(self._late())
+
+    @property
+    def first(self) -> int | None:
+        """The first one, if there is one."""
+        return self.front[self.at] if self.at < len(self.front) else None
 
     def each(self) -> Iterator[int]:
         """Go from first to last."""
-        return (self.items[place] for place in range(self.head, self.tail))
+        for place in range(self.at, len(self.front)):
+            yield self.front[place]
+        yield from self._late()
+
+    def _late(self) -> tuple[int, ...]:
+        items: list[int] = []
+        later = self.later
+        while later is not None:
+            later, item = later
+            items.append(item)
+        return tuple(reversed(items))
 
 
 class Heap(NamedTuple):
@@ -295,7 +327,7 @@ class Run(NamedTuple):
 
     def step(self, index: int) -> StepRun:
         """Return what has happened to a step."""
-        return self.working.steps.get(index) or NOTHING_YET
+        return self.working.steps.get(index, NOTHING_YET)
 
     def actor(self, index: int) -> ActorSpec:
         """Return the spec of the actor of a step that is not a gate."""

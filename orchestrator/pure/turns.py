@@ -185,26 +185,28 @@ def open_steps(run: Run, opened: Iterable[int]) -> Run:
     return _open(run, opened, run.working.steps)
 
 
-def _open(run: Run, opened: Iterable[int], steps: Map[int, StepRun], **changed: Any) -> Run:
+def _open(run: Run, opened: Iterable[int], before: Map[int, StepRun], **changed: Any) -> Run:
+    # A step may set a hundred thousand free: their changes are made in one sweep.
     work, shape, trouble = run.working, run.shaped, []
-    queue, gates, timers = work.ready, work.gates, work.timers
+    steps, queued, gates, timers = before.mutate(), [], work.gates, work.timers
     for index in opened:
         step = steps.get(index, NOTHING_YET)
         match shape.steps[index].gate:
             case Confirm():
-                steps = steps.set(index, step._replace(phase="gate"))
+                steps[index] = step._replace(phase="gate")
                 gates = gates.set(index, True)
             case Hold(until_ms=until_ms):
-                steps = steps.set(index, step._replace(phase="holding", until_ms=until_ms))
+                steps[index] = step._replace(phase="holding", until_ms=until_ms)
                 timers = pushed(timers, until_ms, index)
             case _:
-                problem = _input_problem(shape, index, steps)
+                problem = _input_problem(shape, index, before)
                 if problem:
                     trouble.append((index, problem))
                 else:
-                    steps = steps.set(index, step._replace(phase="ready"))
-                    queue = queue.push(index)
-    work = work._replace(steps=steps, ready=queue, gates=gates, timers=timers, **changed)
+                    steps[index] = step._replace(phase="ready")
+                    queued.append(index)
+    ready = work.ready.extend(queued)
+    work = work._replace(steps=steps.finish(), ready=ready, gates=gates, timers=timers, **changed)
     run = run.working_on(work)
     for index, problem in trouble:
         run = incident(run, index, "apply", problem)

@@ -7,10 +7,11 @@ from hashlib import sha256
 from typing import Any
 
 import pytest
+import rfc8785
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actors.strict import UnreadableError, read_json, refuse_ambiguous
+from actors.strict import MAX_DEPTH, UnreadableError, is_plain, read_json, refuse_ambiguous
 from orchestrator.pure.canonical import (
     canonical,
     digest,
@@ -30,6 +31,19 @@ PLAIN = st.recursive(
         | st.dictionaries(
             st.text(st.characters(codec="ascii", categories=["L"])), inner, max_size=4
         )
+    ),
+    max_leaves=20,
+)
+# Also what is not plain: floats, large numbers, text beyond ASCII, keys that are no text.
+ANYTHING = st.recursive(
+    PLAIN
+    | st.floats()
+    | st.integers()
+    | st.sampled_from([2**53 - 1, 2**53, 1 - 2**53, -(2**53)])
+    | st.text(st.characters(exclude_categories=["Cs"])),
+    lambda inner: (
+        st.lists(inner, max_size=4)
+        | st.dictionaries(st.text(max_size=3) | st.integers(0, 3), inner, max_size=4)
     ),
     max_leaves=20,
 )
@@ -83,6 +97,33 @@ def test_keys_are_sorted_by_their_utf_16_units() -> None:
 def test_canonical_bytes_are_those_of_rfc_8785(value: Any, bytes_: bytes) -> None:
     assert canonical(value) == bytes_
     assert digest(value) == sha256(bytes_).hexdigest()
+
+
+@given(ANYTHING)
+def test_whatever_has_a_canonical_form_has_the_bytes_of_rfc_8785(value: Any) -> None:
+    try:
+        expected = rfc8785.dumps(value)
+    except rfc8785.CanonicalizationError as error:
+        with pytest.raises(type(error)):
+            canonical(value)
+    else:
+        assert canonical(value) == expected
+
+
+@given(ANYTHING)
+def test_only_what_passes_the_strict_door_is_plain(value: Any) -> None:
+    if is_plain(value):
+        assert read_json(json.dumps(value), max_bytes=1_000_000) == value
+
+
+def test_plain_values_are_not_too_deep() -> None:
+    deep: list[Any] = []
+    for _ in range(MAX_DEPTH):
+        deep = [deep]
+    assert is_plain(deep)
+    assert not is_plain([deep])
+    with pytest.raises(UnreadableError, match="nested deeper"):
+        refuse_ambiguous([deep])
 
 
 @given(PLAIN)
