@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     from pathlib import Path
     from types import TracebackType
 
-    from orchestrator.pure.events import Opened
+    from orchestrator.pure.events import Event, Opened
     from orchestrator.pure.model import Lock
 
 __all__ = [
@@ -142,6 +142,14 @@ class Ledger:
 
     def read(self, run: str, after: int = 0) -> Iterator[Recorded]:
         """Read a run's events after a place, verifying its chain on the way."""
+        for raw, event in self._decoded(run, after):
+            yield Recorded(run, raw.seq, raw.epoch, event, raw.hash.hex())
+
+    def events(self, run: str) -> Iterator[Event]:
+        """Read all events of a run, verifying its chain on the way."""
+        return (event for _, event in self._decoded(run, 0))
+
+    def _decoded(self, run: str, after: int) -> Iterator[tuple[Raw, Event]]:
         from orchestrator.pure.events import event_from_json  # noqa: PLC0415 - `rows` needs no pydantic
 
         for raw in self.read_raw(run, after):
@@ -153,7 +161,7 @@ class Ledger:
                     next_step="use the version that wrote it, or a newer one",
                     details=(str(error),),
                 ) from None
-            yield Recorded(run, raw.seq, raw.epoch, event, raw.hash.hex())
+            yield raw, event
 
     def read_raw(self, run: str, after: int = 0) -> Iterator[Raw]:
         """Read and verify a run's records without decoding them."""

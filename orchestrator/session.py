@@ -162,7 +162,8 @@ class Session:
 def collector_at_rest() -> Iterator[None]:
     """Keep the garbage collector from walking a large run again and again while it grows.
 
-    A run holds no cycles; walking it doubles the cost of a step in a plan of 100,000.
+    A run holds no cycles; walking it doubles the cost of a step in a plan of 100,000. What has
+    grown meanwhile is not walked afterwards either; it goes when nothing refers to it any more.
     """
     thresholds = gc.get_threshold()
     gc.collect()
@@ -171,8 +172,8 @@ def collector_at_rest() -> Iterator[None]:
     try:
         yield
     finally:
+        gc.freeze()
         gc.set_threshold(*thresholds)
-        gc.unfreeze()
 
 
 def folded(ledger: Ledger, run_id: str) -> Run:
@@ -183,11 +184,11 @@ def folded(ledger: Ledger, run_id: str) -> Run:
 
 def _folded(ledger: Ledger, run_id: str) -> Run:
     run: Run | None = None
-    for recorded in ledger.read(run_id):
+    for event in ledger.events(run_id):
         if run is not None:
-            run = evolve(run, recorded.event)
-        elif isinstance(recorded.event, Opened):
-            run = opened(run_id, recorded.event)
+            run = evolve(run, event)
+        elif isinstance(event, Opened):
+            run = opened(run_id, event)
         else:
             raise IllegalEvent(f"{run_id} does not begin with its ticket")
     if run is None:

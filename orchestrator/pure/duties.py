@@ -15,14 +15,14 @@ from orchestrator.pure import preview
 from orchestrator.pure.commands import Act, Diagnose, Note, Propose, Vet
 from orchestrator.pure.events import HoldPassed, WindowClosed
 from orchestrator.pure.remedies import offered
-from orchestrator.pure.state import popped
+from orchestrator.pure.state import NOTHING_YET, popped
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from actors.spec import Verb
     from orchestrator.pure.commands import Command
-    from orchestrator.pure.state import Heap, Run, StepRun
+    from orchestrator.pure.state import Heap, Queue, Run, StepRun, Work
 
 __all__ = ["capacity", "due", "next_act", "trimmed", "wakes_at", "window_end_ms"]
 
@@ -101,11 +101,22 @@ def capacity(run: Run) -> int:
 def trimmed(run: Run) -> Run:
     """Drop stale entries from the heads of the queues."""
     work = run.working
-    ready, probes = work.ready, work.probes
-    while (first := ready.first) is not None and not _is(run.step(first), "apply"):
-        ready = ready.pop()
-    while (first := probes.first) is not None and not _is(run.step(first), "verify"):
-        probes = probes.pop()
+    ready, probes = _fresh(work, work.ready, "apply"), _fresh(work, work.probes, "verify")
+    if work.undos or work.timers or work.undo_timers:
+        work = _trimmed_heaps(run, work)
+    if ready is not work.ready or probes is not work.probes:
+        work = work._replace(ready=ready, probes=probes)
+    return run if work is run.work else run.working_on(work)
+
+
+def _fresh(work: Work, queue: Queue, verb: Verb) -> Queue:
+    steps = work.steps
+    while (first := queue.first) is not None and not _is(steps.get(first, NOTHING_YET), verb):
+        queue = queue.pop()
+    return queue
+
+
+def _trimmed_heaps(run: Run, work: Work) -> Work:
     undos = work.undos
     while undos and not _is(run.step(undos.key[1]), "undo"):
         undos = popped(undos)
@@ -115,18 +126,9 @@ def trimmed(run: Run) -> Run:
     undo_timers = work.undo_timers
     while undo_timers and not _waits(run.step(undo_timers.key[1]), undo_timers, "undo"):
         undo_timers = popped(undo_timers)
-    if (
-        ready is work.ready
-        and probes is work.probes
-        and undos is work.undos
-        and timers is work.timers
-        and undo_timers is work.undo_timers
-    ):
-        return run
-    work = work._replace(
-        ready=ready, probes=probes, undos=undos, timers=timers, undo_timers=undo_timers
-    )
-    return run.working_on(work)
+    if undos is work.undos and timers is work.timers and undo_timers is work.undo_timers:
+        return work
+    return work._replace(undos=undos, timers=timers, undo_timers=undo_timers)
 
 
 def _due_at_start(run: Run, now_ms: int) -> tuple[Command, ...]:

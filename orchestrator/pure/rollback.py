@@ -75,7 +75,7 @@ def _without(run: Run, slot: tuple[str, int]) -> Work:
         step = run.step(index)
         gates = gates.delete(index) if index in gates else gates
         if step.phase not in ("undone", "left", "failed"):
-            steps = steps.set(index, step._replace(phase="dropped"))
+            steps = steps.set(index, step.now("dropped"))
         if step.outputs is None and step.phase not in ("succeeded", "skipped"):
             continue
         left += 1
@@ -84,7 +84,7 @@ def _without(run: Run, slot: tuple[str, int]) -> Work:
                 awaited = awaited.set(later, awaited.get(later, shape.missing[later]) + 1)
                 other = run.step(later)
                 if other.phase in ("ready", "gate", "holding"):
-                    steps = steps.set(later, other._replace(phase="waiting"))
+                    steps = steps.set(later, other.now("waiting"))
                 gates = gates.delete(later) if later in gates else gates
     return work._replace(steps=steps, gates=gates, left=left, awaited=awaited)
 
@@ -94,7 +94,7 @@ def undone(run: Run, index: int, outcome: Outcome, at_ms: int) -> Run:
     spec, step = run.actor(index), run.step(index)
     match outcome:
         case Done():
-            run = untouched(put(run, index, step._replace(phase="undone")), index)
+            run = untouched(put(run, index, step.now("undone")), index)
             undoing = run.undoing._replace(left=run.undoing.left - 1)
             return _passed(run.working_on(run.working._replace(undoing=undoing)), [index])
         case Failed():
@@ -136,7 +136,7 @@ def _visit(run: Run, index: int) -> tuple[Run, bool]:
     if index not in work.touched:
         return run, True
     if not _has_undo(run, index):
-        return put(run, index, step._replace(phase="left")), True
+        return put(run, index, step.now("left")), True
     if step.phase == "unexpected" or step.retried:
         return probe(run, index, step._replace(goal="undo", doubts=0)), False
     return due_undo(run, index, step), False

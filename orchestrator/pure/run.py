@@ -226,7 +226,7 @@ def _approved(run: Run, event: Approved) -> Run:
 def _begin(run: Run) -> Run:
     shape = run.shaped
     slices = Map({name: (1, len(parts[0])) for name, parts in shape.slices.items()})
-    work = Work(steps=Map(), left=len(shape.steps), slices=slices)
+    work = Work(Map(), Map(), Map(), began=0, left=len(shape.steps), slices=slices)
     run = run._replace(phase="running", work=work, reason="", paused=False)
     first = [index for index, missing in enumerate(shape.missing) if missing == 0]
     return settle(turns.open_steps(run, first))
@@ -252,7 +252,7 @@ def _act_finished(run: Run, event: ActFinished) -> Run:
     if run.phase == "previewing":
         return preview.finished(run, index, event)
     work = run.working
-    run = run.working_on(work._replace(acting=work.acting.delete(index)))
+    run = run.working_on(work.acts(work.steps, work.acting.delete(index)))
     match event.verb:
         case "apply":
             run = steps.applied(run, index, event.outcome, event.at_ms)
@@ -296,7 +296,7 @@ def _confirmed(run: Run, event: Confirmed) -> Run:
     gate = run.shaped.steps[index].gate
     if not isinstance(gate, Confirm) or event.answer != gate.expected:
         return run
-    step = run.step(index)._replace(phase="succeeded")
+    step = run.step(index).now("succeeded")
     run = run.working_on(work._replace(gates=work.gates.delete(index)))
     return settle(turns.settled(run, index, step))
 
@@ -306,7 +306,7 @@ def _hold_passed(run: Run, event: HoldPassed) -> Run:
     step = run.step(index)
     if step.phase != "holding" or event.at_ms < step.until_ms:
         raise IllegalEvent(f"{event.step} of {run.id} is not holding, or its time has not come")
-    run = turns.settled(run, index, step._replace(phase="succeeded"))
+    run = turns.settled(run, index, step.now("succeeded"))
     return settle(duties.trimmed(run))
 
 

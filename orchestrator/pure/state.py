@@ -200,6 +200,10 @@ class StepRun(NamedTuple):
     later one proves nothing about the earlier."""
     outputs: Mapping[str, Value] | None = None
 
+    def now(self, phase: StepPhase) -> StepRun:
+        """Change the phase alone."""
+        return StepRun(phase, *self[1:])
+
 
 NOTHING_YET: Final = StepRun()
 
@@ -220,6 +224,10 @@ class Work(NamedTuple):
     """The acting part of a run."""
 
     steps: Map[int, StepRun]
+    acting: Map[int, Acting]
+    touched: Map[int, int]
+    """Steps whose effect happened or may have happened → the order in which they began."""
+    began: int
     left: int
     """How many steps have neither succeeded nor been skipped."""
     ready: Queue = Queue()
@@ -229,21 +237,25 @@ class Work(NamedTuple):
     timers: Heap | None = None
     """Backoffs of applies, and holds, the earliest on top."""
     undo_timers: Heap | None = None
-    acting: Map[int, Acting] = Map()
-    touched: Map[int, int] = Map()
-    """Steps whose effect happened or may have happened → the order in which they began."""
     gates: Map[int, bool] = Map()
     slices: Map[str, tuple[int, int]] = Map()
     """For each wave: the open slice, and how many of its steps are not settled."""
     failed_slices: Map[str, int] = Map()
     awaited: Map[int, int] = Map()
     """For each step that was counted down: how many things it still waits for."""
-    began: int = 0
     stop: Literal["", "failed", "window", "window_hold", "asked"] = ""
     """Why no new forward act may begin."""
     failed_slot: tuple[str, int] | None = None
     """The one slice whose failure is tolerated and will be undone alone."""
     undoing: Undoing | None = None
+
+    def acts(self, steps: Map[int, StepRun], acting: Map[int, Acting]) -> Work:
+        """Change the steps and what is under way; as `working_on` does, and for the same reason."""
+        return Work(steps, acting, *self[2:])
+
+    def touches(self, touched: Map[int, int]) -> Work:
+        """Enter one more step that may have an effect."""
+        return Work(self.steps, self.acting, touched, self.began + 1, *self[4:])
 
 
 class Preview(NamedTuple):
@@ -341,12 +353,12 @@ class Run(NamedTuple):
     @property
     def shaped(self) -> Shape:
         """Return the shape of a run that has a plan."""
-        return known(self.shape, "it has a plan")
+        return self.shape or known(self.shape, "it has a plan")
 
     @property
     def working(self) -> Work:
         """Return the acting part of a run that acts or has acted."""
-        return known(self.work, "it acts")
+        return self.work or known(self.work, "it acts")
 
     @property
     def undoing(self) -> Undoing:

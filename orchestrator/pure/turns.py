@@ -50,19 +50,16 @@ def act_began(run: Run, index: int, attempt: int) -> Run:
     """Claim the verb that is due on a step."""
     work, step = run.working, run.step(index)
     acting = work.acting.set(index, Acting(step.verb, attempt))
-    touched, began = work.touched, work.began
     match step.verb:
         case "apply":
             step = step._replace(phase="acting", applies=attempt)
-            if run.actor(index).effect != "read" and index not in touched:
-                touched, began = touched.set(index, began), began + 1
+            if run.actor(index).effect != "read" and index not in work.touched:
+                work = work.touches(work.touched.set(index, work.began))
         case "undo":
             step = step._replace(phase="acting", undos=attempt)
         case _:
             step = step._replace(phase="acting", probes=attempt)
-    steps = work.steps.set(index, step)
-    work = work._replace(steps=steps, acting=acting, touched=touched, began=began)
-    return run.working_on(work)
+    return run.working_on(work.acts(work.steps.set(index, step), acting))
 
 
 def ready(run: Run, index: int, step: StepRun) -> Run:
@@ -103,7 +100,7 @@ def untouched(run: Run, index: int) -> Run:
 
 def incident(run: Run, index: int, verb: str, message: str, *, doubt: bool = False) -> Run:
     """Keep an unexpected state of a step until a remedy answers it."""
-    run = put(run, index, run.step(index)._replace(phase="unexpected"))
+    run = put(run, index, run.step(index).now("unexpected"))
     raised = Incident(
         step=run.shaped.steps[index].id,
         verb="verify" if verb == "verify" else "apply",
@@ -148,7 +145,7 @@ def _set_free(
         if not _is_off(shape, later, steps):
             opened.append(later)
             continue
-        steps, left = steps.set(later, step._replace(phase="skipped")), left - 1
+        steps, left = steps.set(later, step.now("skipped")), left - 1
         slices, more = _freed_by(shape, slices, later)
         waiting.extend(more)
     return _open(run, opened, steps, left=left, slices=slices, awaited=awaited.finish())
@@ -193,7 +190,7 @@ def _open(run: Run, opened: Iterable[int], before: Map[int, StepRun], **changed:
         step = steps.get(index, NOTHING_YET)
         match shape.steps[index].gate:
             case Confirm():
-                steps[index] = step._replace(phase="gate")
+                steps[index] = step.now("gate")
                 gates = gates.set(index, True)
             case Hold(until_ms=until_ms):
                 steps[index] = step._replace(phase="holding", until_ms=until_ms)
@@ -203,7 +200,7 @@ def _open(run: Run, opened: Iterable[int], before: Map[int, StepRun], **changed:
                 if problem:
                     trouble.append((index, problem))
                 else:
-                    steps[index] = step._replace(phase="ready")
+                    steps[index] = step.now("ready")
                     queued.append(index)
     ready = work.ready.extend(queued)
     work = work._replace(steps=steps.finish(), ready=ready, gates=gates, timers=timers, **changed)
