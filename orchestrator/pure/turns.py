@@ -114,7 +114,10 @@ def settled(run: Run, index: int, step: StepRun) -> Run:
     """A step succeeded or was passed by a person: set free what waited for it."""
     work = run.working
     slices, freed = _freed_by(run.shaped, work.slices, index)
-    return _set_free(run, freed, work.steps.set(index, step), work.left - 1, slices)
+    steps, left = work.steps.set(index, step), work.left - 1
+    if not freed:
+        return run.working_on(work._replace(steps=steps, left=left, slices=slices))
+    return _set_free(run, freed, steps, left, slices)
 
 
 def set_free(run: Run, freed: Iterable[int]) -> Run:

@@ -338,8 +338,15 @@ def test_two_runs_on_the_same_targets_go_one_after_the_other(ws: Path) -> None:
     two = rig.opened(ws, rig.chain("b"), ticket="CHG-2")
     first = Process(ws, one)
     acting(ws, one, "a.apply.1")
+    under_way = rig.act_processes(ws)
+    for (
+        pid
+    ) in under_way:  # however slow this machine is, it does not end before the other has asked
+        os.kill(pid, signal.SIGSTOP)
     second = Process(ws, two)
     assert second.wait() == 7
+    for pid in under_way:
+        os.kill(pid, signal.SIGCONT)
     assert f"run {two} must wait: {one} holds" in second.said
     assert second.said.splitlines()[-1] == "Conflict"
     assert claimed(ws, two) == []
