@@ -113,16 +113,22 @@ def evolve(run: Run, event: Event) -> Run:
 
 def belongs(run: Run, event: ActFinished) -> bool:
     """Say whether a report answers an act that is under way; late, double, foreign ones do not."""
-    if run.shape is None or event.step not in run.shape.place:
-        return False
-    index = run.shape.place[event.step]
+    return _answered_act(run, event) is not None
+
+
+def _answered_act(run: Run, event: ActFinished) -> int | None:
+    """Return the place of the step whose act under way this report answers, if there is one."""
+    index = run.shape.place.get(event.step) if run.shape is not None else None
+    if index is None:
+        return None
     if run.phase == "previewing" and run.preview is not None:
         acting = run.preview.acting.get(index)
     elif run.phase in ("running", "rolling_back") and run.work is not None:
         acting = run.work.acting.get(index)
     else:
-        return False
-    return acting is not None and (acting.verb, acting.attempt) == (event.verb, event.attempt)
+        return None
+    answers = acting is not None and (acting.verb, acting.attempt) == (event.verb, event.attempt)
+    return index if answers else None
 
 
 # --- before anything acts -------------------------------------------------------------------------
@@ -246,9 +252,9 @@ def _act_started(run: Run, event: ActStarted) -> Run:
 
 
 def _act_finished(run: Run, event: ActFinished) -> Run:
-    if not belongs(run, event):
+    index = _answered_act(run, event)
+    if index is None:
         raise IllegalEvent(f"{event.verb} {event.attempt} of {event.step} is not under way")
-    index = _index(run, event.step)
     if run.phase == "previewing":
         return preview.finished(run, index, event)
     work = run.working
