@@ -268,6 +268,15 @@ def test_the_head_of_the_earlier_plan_is_the_same_but_for_its_root(field: str) -
     assert not allowed(lying), "somebody approved the other head; it is not this plan's"
 
 
+def test_a_head_of_another_digest_warrants_nothing() -> None:
+    plan = plan_of(step("a"))
+    given = warrants(plan, plan)("a", "a")
+    pinned = plan.actors[plan.steps[0].actor].digest
+    for change in ({"plan_digest": "f" * 64}, {"header": {**given.header, "max_parallel": 999}}):
+        problem = problem_with_warrant(given.model_copy(update=change), pinned)
+        assert problem == "the plan's header has another digest"
+
+
 def test_a_step_is_proved_with_its_own_root_and_in_another_run() -> None:
     plan = plan_of(step("a"), step("b", after=("a",)))
     given = warrants(plan, plan)("a", "a")

@@ -5,18 +5,29 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any, Final
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator.pure.canonical import canonical
-from orchestrator.pure.consent import missing_approvals, requested_by, statement
-from orchestrator.pure.model import Approval, MissingApproval, Seen
+from orchestrator.pure.canonical import canonical, digest
+from orchestrator.pure.consent import (
+    is_of_another_change,
+    missing_approvals,
+    requested_by,
+    statement,
+)
+from orchestrator.pure.model import Approval, Decision, MissingApproval, Seen
+from pure.plans import plan_of, step
+from pure.policy_world import run_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 PEOPLE: Final = ("ann", "bob", "cid", "olga")
 ROLES: Final = ("boss", "operator")
+DECISION: Final = Decision(
+    outcome="allow", engine="none", policy_digest="a" * 64, input_digest="b" * 64
+)
 DIGESTS: Final = st.text("0123456789abcdef", min_size=64, max_size=64)
 
 
@@ -134,3 +145,27 @@ def test_a_statement_is_an_in_toto_statement_in_canonical_form() -> None:
 
 def test_who_asked_and_who_opened_are_named_once() -> None:
     assert requested_by("rik", "olga") == requested_by("olga", "rik", "rik") == ("olga", "rik")
+
+
+@pytest.mark.parametrize(
+    ("field", "other"),
+    [
+        ("requested_by", ("rik",)),
+        ("ticket_digest", "f" * 64),
+        ("decision_digest", "f" * 64),
+    ],
+)
+def test_consent_is_to_what_was_seen(field: str, other: Any) -> None:
+    run = run_of(plan_of(step("a")), decision=DECISION)
+    seen = Seen(
+        requested_by=requested_by(run.ticket.requester, run.by),
+        ticket_digest=run.ticket_digest,
+        equivalence_digest="2" * 64,
+        view_digest="3" * 64,
+        decision_digest=digest(DECISION.model_dump(mode="json")),
+        trust_digest="5" * 64,
+        ledger_head=f"{'6' * 64}@7",
+    )
+    assert not is_of_another_change(run, approval(seen=seen))
+    assert not is_of_another_change(run, approval(seen=None))
+    assert is_of_another_change(run, approval(seen=seen.model_copy(update={field: other})))

@@ -165,6 +165,15 @@ def test_a_dry_run_counts_its_grades_and_refuses_other_acts() -> None:
     assert preview.grades(run)["none"] == 1
 
 
+def test_who_only_reads_and_cannot_predict_changes_nothing_all_the_same() -> None:
+    reader = actor("read", "none").model_copy(update={"dry_run": "none"})
+    drive = opened(step("a"), step("look", actor=reader))
+    drive.record(PreviewRequested(at_ms=NOON, by="olga"))
+    assert drive.due() == (Act("a", "check", 1),)
+    drive.until_rest()
+    assert preview.grades(drive.run) == {"predicted": 2, "partial": 0, "none": 0}
+
+
 # --- bounds ---------------------------------------------------------------------------------------
 
 
