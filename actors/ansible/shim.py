@@ -50,7 +50,7 @@ STEP_S: Final = 0.02
 PATIENCE_S: Final = 5.0
 """How long the kernel may take to bury what was killed."""
 DIAL: Final = '"$@"; mv "$0" "$0.lost"'
-"""Connects; a mark that is still there when that has ended is one of a host that was not reached."""
+"""Connects; a mark that is still there when that has ended stands for a host not reached."""
 PR_SET_PDEATHSIG: Final = 1
 PR_SET_CHILD_SUBREAPER: Final = 36
 PR_GET_CHILD_SUBREAPER: Final = 37

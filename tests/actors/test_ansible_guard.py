@@ -6,23 +6,23 @@ import os
 import signal
 import subprocess
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from ansible.errors import AnsibleError
+from ansible.errors import AnsibleError  # type: ignore[import-untyped]  # has no types
 
 from actors.ansible.connections.interlock_ssh import guarded
 from ansible_rig import marked, until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 SHEBANG = "#!/usr/bin/python3\n"
 
 
 def started(program: bytes) -> subprocess.Popen[bytes]:
-    """Begin what sshd begins: a shell that leads a session and runs Python, which is sent a text."""
+    """Begin what sshd begins: a shell that leads a session, and Python that is sent a text."""
     process = subprocess.Popen(
         ["/bin/sh", "-c", f"{sys.executable} && sleep 0"],
         stdin=subprocess.PIPE,
@@ -37,7 +37,7 @@ def started(program: bytes) -> subprocess.Popen[bytes]:
 
 
 def ran(text: str) -> tuple[int, bytes]:
-    with started(guarded((SHEBANG + text).encode())) as process:
+    with started(guarded((SHEBANG + text).encode(), by_sudo=False)) as process:
         assert process.stdout is not None
         return process.wait(30), process.stdout.read()
 
@@ -60,7 +60,7 @@ def test_a_module_says_and_ends_as_it_would_by_itself() -> None:
 
 def test_a_module_to_which_nobody_listens_is_hung_up_with_what_it_started(mark: str) -> None:
     text = f"import subprocess\nsubprocess.run(['sleep', '{mark}'])\nprint('late')\n"
-    process = started(guarded((SHEBANG + text).encode()))
+    process = started(guarded((SHEBANG + text).encode(), by_sudo=False))
     until(lambda: marked(f"sleep\0{mark}"), "the module has begun")
     assert process.poll() is None
     assert process.stdout is not None
@@ -87,10 +87,9 @@ def test_what_lives_on_in_a_session_of_its_own_does_not_keep_the_guard(mark: str
 
 def test_a_module_that_is_cut_off_on_its_way_does_nothing(tmp_path: Path) -> None:
     done = tmp_path / "done"
-    program = guarded(f"{SHEBANG}open({str(done)!r}, 'w')\n\n".encode())
-    begin = program.index(b"exec(")
-    # All cuts from the last byte that the program needs, and some within the guard itself.
-    for at in (*range(0, begin, 40), *range(begin, len(program) - 1)):
+    program = guarded(f"{SHEBANG}open({str(done)!r}, 'w')\n\n".encode(), by_sudo=False)
+    end = len(program) - 1  # a line may end without saying so
+    for at in (*range(0, end, 37), *range(end - 8, end)):
         with started(program[:at]) as process:
             process.wait(30)
         assert not done.exists(), at
@@ -102,4 +101,12 @@ def test_a_module_that_is_cut_off_on_its_way_does_nothing(tmp_path: Path) -> Non
 @pytest.mark.parametrize("first", ["#!/bin/sh\n", "#!/usr/bin/perl\n", "", "import os\n"])
 def test_what_cannot_bring_the_guard_is_not_sent(first: str) -> None:
     with pytest.raises(AnsibleError, match="pipelining: false"):
-        guarded(f"{first}exit 0\n".encode())
+        guarded(f"{first}exit 0\n".encode(), by_sudo=False)
+
+
+def test_a_module_whose_guard_would_hear_nothing_does_not_begin() -> None:
+    program = guarded(f"{SHEBANG}print('begun')\n".encode(), by_sudo=True)
+    with started(program) as process:  # nobody said that this is what sshd listens to
+        assert process.stdout is not None
+        assert process.stdout.read() == b""
+        assert process.wait(30) == 1

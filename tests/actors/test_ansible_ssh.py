@@ -136,9 +136,9 @@ def test_whoever_a_task_becomes_is_who_acts_on_the_host(actor: Actor, lab: Lab) 
 
 
 def test_a_module_and_what_it_is_told_lie_in_no_file_of_the_host(actor: Actor, lab: Lab) -> None:
-    canary = "canary-of-a-value"
+    canary, word = "canary-of-a-value", "'{{ interlock.params.word }}'"
     actor.write(
-        f"- ansible.builtin.command: {{argv: [sh, -c, '{MARK}', '{{{{ interlock.params.word }}}}']}}",
+        f"- ansible.builtin.command: {{argv: [sh, -c, '{MARK}', {word}]}}",
         params="word: {type: text, summary: W., pattern: '^[a-z-]*$'}",
     )
     process = in_a_process(actor, actor.brief("apply", word=canary))
@@ -204,3 +204,44 @@ def test_a_connection_that_is_lost_between_tasks_is_made_anew(actor: Actor, lab:
     assert isinstance(outcome_of(brief), Done)
     assert lab[1].run("test", "-e", "/tmp/again").code == 0
     assert logins(lab) == 2
+
+
+@pytest.mark.parametrize("warm", ["auto", "off"])
+def test_a_connection_goes_with_its_keeper(actor: Actor, lab: Lab, warm: str) -> None:
+    actor.settings["warm"] = warm
+    process, brief = asleep(actor, lab)
+    (master,) = (pid for pid in marked(str(lab.key)) if b"-N" in words_of(pid) and is_ssh(pid))
+    os.kill(parent_of(parent_of(master)), signal.SIGKILL)
+    assert process.wait(60) == 0
+    assert outcome_of(brief) == InDoubt(message="who kept the play was killed")
+    until(lambda: not marked(str(lab.key)), "nobody is connected any more")
+    until(lambda: lab[1].processes() == [], "and nothing runs there")
+
+
+def words_of(pid: int) -> list[bytes]:
+    return Path("/proc", str(pid), "cmdline").read_bytes().split(b"\0")
+
+
+def is_ssh(pid: int) -> bool:
+    return words_of(pid)[0] == b"ssh"
+
+
+def parent_of(pid: int) -> int:
+    return int(Path("/proc", str(pid), "stat").read_text().rpartition(")")[2].split()[1])
+
+
+@pytest.mark.parametrize("pipelining", [True, False])
+@pytest.mark.parametrize("wants", ["requiretty", "log_output", "log_output,!use_pty"])
+def test_a_sudo_that_would_keep_a_module_from_its_guard_does_nothing_without_a_terminal(
+    actor: Actor, lab: Lab, wants: str, *, pipelining: bool
+) -> None:
+    come_as_ops(actor, lab, becomes=True)
+    lab[1].write("/etc/sudoers.d/ops", f"Defaults {wants}\nops ALL=(ALL) NOPASSWD: ALL\n", "440")
+    actor.settings["pipelining"] = pipelining
+    outcome = actor.write("- {ansible.builtin.command: {argv: [touch, /tmp/x]}}").ask("apply")
+    assert (lab[1].run("test", "-e", "/tmp/x").code != 0) is pipelining
+    if pipelining:
+        assert isinstance(outcome, Unexpected), outcome
+        assert "pipelining: false" in outcome.message
+    else:
+        assert isinstance(outcome, Done), outcome
