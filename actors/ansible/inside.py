@@ -28,7 +28,7 @@ WHOLE: Final = ("connection", "shell", "become", "callback", "vars")
 """Kinds of plugins that every play looks through."""
 OFTEN: Final = {
     "action": ("normal", "copy", "template", "command", "set_stats", "set_fact", "debug", "fail"),
-    "connection": ("ansible.builtin.local", "ansible.builtin.ssh"),
+    "connection": ("ansible.builtin.local", "interlock_ssh"),
     "become": ("ansible.builtin.sudo",),
     "shell": ("ansible.builtin.sh",),
     "strategy": ("ansible.builtin.linear",),

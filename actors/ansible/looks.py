@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import shlex
 import subprocess
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from actors.ansible.reach import inventory, read_options
+from actors.ansible.reach import inventory, login, read_options
 from actors.kinds import ActorsError
 
 if TYPE_CHECKING:
@@ -58,11 +57,4 @@ def _command(host: dict[str, Any]) -> list[str]:
         python = ["sudo", "-n", *python]
     if host["ansible_connection"] == "local":
         return python
-    command = ["ssh", *shlex.split(host["ansible_ssh_common_args"])]
-    if "ansible_port" in host:
-        command += ["-p", str(host["ansible_port"])]
-    if "ansible_ssh_private_key_file" in host:
-        command += ["-i", host["ansible_ssh_private_key_file"]]
-    if "ansible_user" in host:
-        command += ["-l", host["ansible_user"]]
-    return [*command, "--", host["ansible_host"], *python]
+    return [*login(host), *python]

@@ -32,7 +32,7 @@ START_S: Final = 20.0
 POLL_S: Final = 0.02
 FIXED: Final = (
     "HOME", "TZ", "PATH", "LC_ALL", "ANSIBLE_CONFIG", "ANSIBLE_CALLBACK_PLUGINS",
-    "ANSIBLE_LIBRARY", "ANSIBLE_COLLECTIONS_PATH",
+    "ANSIBLE_CONNECTION_PLUGINS", "ANSIBLE_LIBRARY", "ANSIBLE_COLLECTIONS_PATH",
 )  # fmt: skip
 """What Ansible reads from its environment when it is imported, and is the same in all plays."""
 
@@ -86,7 +86,8 @@ def _name(fixed: dict[str, str]) -> str:
     here = Path(__file__).parent
     parts = [sys.version, sys.executable, version("ansible-core"), version("ansible-runner")]
     parts += [str(_owner()), json.dumps(fixed, sort_keys=True)]
-    for path in sorted([*here.glob("*.py"), *here.glob("plugins/*.py"), here / "ansible.cfg"]):
+    loaded = (*here.glob("*.py"), *here.glob("connections/*.py"), *here.glob("plugins/*.py"))
+    for path in sorted([*loaded, here / "ansible.cfg"]):
         status = path.stat()
         parts.append(f"{path} {status.st_mtime_ns} {status.st_size}")
     return sha256("\n".join(parts).encode()).hexdigest()[:20]

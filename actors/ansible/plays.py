@@ -106,6 +106,7 @@ def _order(orders: int, stage: Stage) -> None:
         environ=stage.environ,
         timeout_s=stage.timeout_s,
         scratch=list(stage.scratch),
+        dials=stage.dials,
     )
     said = json.dumps({**asdict(job), "values_length": len(stage.values)}).encode() + b"\n"
     left = memoryview(said + stage.values)

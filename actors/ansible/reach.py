@@ -2,11 +2,14 @@
 
 1. The list is closed, and every value has a form that cannot be a template or an option.
 2. Host keys are always checked.
+3. Each target has one connection, for one play, through a socket in that play's private folder. It
+   is made while Ansible still reads the playbook (`dials`); Ansible's own sessions go through it.
 """
 
 from __future__ import annotations
 
 import re
+import shlex
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 from pydantic import Field, StringConstraints, ValidationError
@@ -18,12 +21,16 @@ if TYPE_CHECKING:
     from actors.kinds import Settings
     from actors.spec import Target
 
-__all__ = ["CONTROLLER", "REACHED", "Options", "inventory", "read_options"]
+__all__ = ["CONTROLLER", "REACHED", "Options", "dials", "inventory", "login", "read_options"]
 
 CONTROLLER: Final = "localhost"
 KEEP: Final = "/var/lib/interlock"
+PLUGINS: Final = {"ssh": "interlock_ssh", "local": "local"}
+"""What Ansible calls a transport; of ssh there is one of ours, in `connections`."""
 REACHED: Final = "reached."
 """What the mark of a host that was reached begins with."""
+DIALLING: Final = ".dial"
+"""What the file ends with that stands for a connection that is being made."""
 PYTHON: Final = "/usr/bin/python3"
 """Named, not discovered: that costs a round trip to each host, and finds what it likes."""
 
@@ -57,7 +64,7 @@ class Options(Model):
     keep_dir: File = KEEP
     forks: Annotated[int, Field(ge=1, le=100)] = 10
     connect_timeout_s: Annotated[int, Field(ge=1, le=120)] = 10
-    pipelining: bool = False
+    pipelining: bool = True
     events_mb: Annotated[int, Field(ge=1, le=4096)] = 256
     warm: Literal["auto", "off"] = "auto"
     warm_path: File | None = None
@@ -75,13 +82,41 @@ def read_options(settings: Settings) -> Options:
 
 def inventory(targets: tuple[Target, ...], options: Options, sockets: str) -> dict[str, Any]:
     """Write the one group there is; `sockets` is where ssh may keep its own."""
-    hosts = {target.name: _host(target, options, sockets) for target in targets}
+    hosts = {
+        target.name: _host(target, options, sockets, f"{sockets}/{number}")
+        for number, target in enumerate(targets)
+    }
     if not targets:
         hosts = {CONTROLLER: {"ansible_connection": "local", "ansible_python_interpreter": PYTHON}}
     return {"targets": {"hosts": hosts}}
 
 
-def _host(target: Target, options: Options, sockets: str) -> dict[str, Any]:
+def login(host: dict[str, Any], *first: str) -> list[str]:
+    """Say how ssh reaches a host of the inventory; of two options that differ, the first counts."""
+    words = ["ssh", *first, *shlex.split(host["ansible_ssh_common_args"])]
+    words += ["-o", f"ConnectTimeout={host['ansible_ssh_timeout']}"]
+    for option, name in (("-p", "port"), ("-l", "user"), ("-i", "ssh_private_key_file")):
+        if f"ansible_{name}" in host:
+            words += [option, str(host[f"ansible_{name}"])]
+    return [*words, "--", host["ansible_host"]]
+
+
+def dials(hosts: dict[str, dict[str, Any]], options: Options, sockets: str) -> dict[str, list[str]]:
+    """Say how to connect to those with which Ansible begins, and which file stands for doing so.
+
+    The file is there while ssh connects, and is the mark of a host that was reached when it has.
+    """
+    near = [(name, host) for name, host in hosts.items() if "ansible_control_path" in host]
+    found = {}
+    for name, host in near[: options.forks]:
+        at = host["ansible_control_path"]
+        done = f"LocalCommand=/bin/mv {at}{DIALLING} {sockets}/{REACHED}{name}"
+        said = ("ControlMaster=yes", "ControlPersist=no", f"ControlPath={at}", done)
+        found[f"{at}{DIALLING}"] = login(host, "-N", *(f"-o{one}" for one in said))
+    return found
+
+
+def _host(target: Target, options: Options, sockets: str, at: str) -> dict[str, Any]:
     try:
         wanted = Connection.model_validate(dict(target.connection))
     except ValidationError as error:
@@ -89,7 +124,7 @@ def _host(target: Target, options: Options, sockets: str) -> dict[str, Any]:
             f"the connection of {target.name}: {_first(error)}", next_step="mend the inventory"
         ) from None
     said: dict[str, Any] = {
-        "ansible_connection": wanted.transport,
+        "ansible_connection": PLUGINS[wanted.transport],
         "ansible_python_interpreter": wanted.python,
     }
     if wanted.become:
@@ -108,6 +143,7 @@ def _host(target: Target, options: Options, sockets: str) -> dict[str, Any]:
         ),
         "ansible_ssh_args": "-o ControlMaster=auto -o ControlPersist=60",
         "ansible_control_path_dir": sockets,
+        "ansible_control_path": at,
         "ansible_ssh_timeout": options.connect_timeout_s,
         "ansible_ssh_pipelining": options.pipelining,
     }

@@ -49,6 +49,8 @@ GRACE_S: Final = 3.0
 STEP_S: Final = 0.02
 PATIENCE_S: Final = 5.0
 """How long the kernel may take to bury what was killed."""
+DIAL: Final = '"$@"; mv "$0" "$0.lost"'
+"""Connects; a mark that is still there when that has ended stands for a host not reached."""
 PR_SET_PDEATHSIG: Final = 1
 PR_SET_CHILD_SUBREAPER: Final = 36
 PR_GET_CHILD_SUBREAPER: Final = 37
@@ -71,6 +73,8 @@ class Job:
     timeout_s: float
     scratch: list[str]
     """Folders that are gone when the play has ended."""
+    dials: dict[str, list[str]]
+    """Commands that connect to hosts, by the file that is there while they do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +116,7 @@ def serve(orders: int, player: Callable[[Job], NoReturn]) -> int:
 def keep(job: Job, values: bytes, orders: int, player: Callable[[Job], NoReturn]) -> Ended:
     """Start a play and stay until nothing is left of it."""
     become_subreaper()
+    _dial(job)
     pid = os.fork()
     if pid == 0:
         _become_ansible(job, player)
@@ -179,6 +184,20 @@ def sweep(pid: int, spare: frozenset[int] = frozenset()) -> list[int]:
         if not alive or time.monotonic() > deadline:
             return alive
         time.sleep(STEP_S)
+
+
+def _dial(job: Job) -> None:
+    """Begin to connect to hosts; how it ends concerns Ansible, and the sweep."""
+    for mark, command in job.dials.items():
+        Path(mark).touch(mode=0o600)
+        nothing = (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0)
+        said = (os.POSIX_SPAWN_OPEN, 2, f"{mark}.said", os.O_WRONLY | os.O_CREAT, 0o600)
+        os.posix_spawn(
+            "/bin/sh",
+            ["sh", "-c", DIAL, mark, *command],
+            job.environ,
+            file_actions=[nothing, said, (os.POSIX_SPAWN_DUP2, 2, 1)],
+        )
 
 
 def _wait(pid: int, orders: int, deadline_s: float) -> tuple[How, int]:

@@ -18,7 +18,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from actors.ansible.reach import CONTROLLER, inventory
+from actors.ansible.reach import CONTROLLER, dials, inventory
 from actors.kinds import PULSE, ActorsError
 from actors.spec import problem_with
 
@@ -63,6 +63,8 @@ class Stage:
     timeout_s: int
     scratch: tuple[str, ...]
     """Folders that are gone when the play has ended: Ansible's own, and the sockets of ssh."""
+    dials: dict[str, list[str]]
+    """Connections that are made ahead."""
 
 
 def stage(brief: Brief, options: Options, environ: Mapping[str, str]) -> Stage:
@@ -91,6 +93,7 @@ def stage(brief: Brief, options: Options, environ: Mapping[str, str]) -> Stage:
         values=json.dumps({"interlock": _values(brief, options)}).encode(),
         timeout_s=timeout_s(brief),
         scratch=(str(directory / "tmp"), sockets),
+        dials=dials(hosts["targets"]["hosts"], options, sockets),
     )
 
 
@@ -191,6 +194,7 @@ def _environ(
         "PYTHONDONTWRITEBYTECODE": "1",
         "ANSIBLE_CONFIG": str(HERE / "ansible.cfg"),
         "ANSIBLE_CALLBACK_PLUGINS": str(HERE / "plugins"),
+        "ANSIBLE_CONNECTION_PLUGINS": str(HERE / "connections"),
         "ANSIBLE_LIBRARY": str(HERE / "modules"),
         "ANSIBLE_HOME": str(directory / "tmp" / "home"),
         "ANSIBLE_LOCAL_TEMP": str(directory / "tmp"),

@@ -1,7 +1,7 @@
 """What a step costs beside plain `ansible-playbook`, in the same minutes.
 
 warm      the kind ansible, its plays forked by the warm server
-piped     the same with pipelining, where the targets are reached by ssh
+terminal  the same without pipelining, where the targets are reached by ssh
 cold      the kind ansible, each play started anew
 plain     `ansible-playbook` as anybody starts it, with connections kept open from run to run
 fresh     the same with connections of its own, as ours has: an act shares none with another
@@ -101,16 +101,16 @@ def _round(
     rounds: int,
     costs: dict[str, dict[str, list[Cost]]],
     *,
-    piped: bool = False,
+    by_ssh: bool = False,
 ) -> None:
     actor = _actor(base, tasks, targets, settings)
     ways: dict[str, Callable[[], None]] = {
-        "warm": lambda: _ours(actor, warm="auto"),
-        "cold": lambda: _ours(actor, warm="off"),
+        "warm": lambda: _ours(actor, warm="auto", pipelining=True),
+        "cold": lambda: _ours(actor, warm="off", pipelining=True),
         "plain": lambda: _plain(actor),
     }
-    if piped:
-        ways["piped"] = lambda: _ours(actor, warm="auto", pipelining=True)
+    if by_ssh:
+        ways["terminal"] = lambda: _ours(actor, warm="auto", pipelining=False)
         ways["fresh"] = lambda: _plain(actor, fresh=True)
     for way in (*ways.values(), *ways.values(), *ways.values()):
         way()  # the first of each are not counted: caches, the server, open connections
@@ -191,7 +191,10 @@ def _with_sockets(text: str, sockets: str) -> str:
 
     value = json.loads(text)
     for host in value["targets"]["hosts"].values():
-        host.pop("ansible_control_path_dir", None)
+        if host["ansible_connection"] == "local":
+            continue
+        host["ansible_connection"] = "ssh"
+        del host["ansible_ssh_pipelining"], host["ansible_control_path"]
         common = host.get("ansible_ssh_common_args", "")
         host["ansible_ssh_common_args"] = common.partition(" -o 'PermitLocalCommand")[0]
         host["ansible_control_path_dir"] = sockets
@@ -246,7 +249,7 @@ def _over_ssh(shape: str, base: Path, rounds: int, costs: dict[str, dict[str, li
             for n in range(1, hosts + 1)
         )
         known = {"known_hosts_path": str(lab.known_hosts), "forks": 5}
-        _round(shape, base / "actor", tasks, targets, known, rounds, costs, piped=True)
+        _round(shape, base / "actor", tasks, targets, known, rounds, costs, by_ssh=True)
 
 
 def _print_memory(base: Path, targets: tuple[Target, ...]) -> None:
