@@ -1,0 +1,178 @@
+"""Test hosts of an ordinary user are as good as those of root; and where he can have none, he hears why.
+
+The user exists in a mount namespace of this test alone: there, /etc/passwd and the files that give
+him ids are ours. The machine's own files are never written, and nothing is left to clear up.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import shutil
+import subprocess
+import sys
+import xml.etree.ElementTree as ET
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import pytest
+
+from ansible_rig import until
+from hosts_base import base_tree
+from hosts_ground import MAPPERS, NotHere, needed_tools
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+pytestmark = pytest.mark.xdist_group("hosts-without-root")
+
+CHECKOUT: Final = Path(__file__).resolve().parent.parent.parent
+WHO: Final = "anybody"
+ID: Final = 61_234
+GIVEN: Final = f"{WHO}:1600000000:65536\n"
+SPACES: Final = ("unshare", "--user", "--map-root-user", "--map-auto", "--net", "--mount", "--pid")
+
+
+@dataclass(frozen=True)
+class Anybody:
+    """An ordinary user, and what he sees of this machine."""
+
+    etc: Path
+    home: Path
+    hidden: tuple[str, ...] = ()
+
+    def has(self, name: str, text: str) -> None:
+        """Give him another /etc/`name` than the machine's."""
+        (self.etc / name).write_text(text)
+
+    def command(self, *argv: str) -> list[str]:
+        """Say how root runs a command as him."""
+        shown = {path: _closed(path) for path in _needed(self.home)}
+        covers = sorted({str(cover) for cover in shown.values() if cover})
+        lines = ["set -e", "mount -t tmpfs -o mode=755 tmpfs /mnt"]
+        lines += [f"mount --bind {_q(one)} /etc/{one.name}" for one in self.etc.iterdir()]
+        lines += [f"mount --bind /dev/null {one}" for one in self.hidden]
+        lines += [f"mkdir /mnt/{at}; mount --rbind {_q(path)} /mnt/{at}"
+                  for at, path in enumerate(shown)]  # fmt: skip
+        lines += [f"mount -t tmpfs -o mode=755 tmpfs {_q(cover)}" for cover in covers]
+        lines += [f"mkdir -p {_q(path)}; mount --rbind /mnt/{at} {_q(path)}"
+                  for at, (path, cover) in enumerate(shown.items()) if cover]  # fmt: skip
+        lines += [f"cd {_q(CHECKOUT)}"]
+        lines += [f'exec setpriv --reuid {ID} --regid {ID} --clear-groups env -i "$@"']
+        env = (f"HOME={self.home}", f"TMPDIR={self.home}", "LC_ALL=C.UTF-8", "PATH=/usr/bin:/bin")
+        alone = ("unshare", "--mount", "--propagation", "private", "sh", "-c", "\n".join(lines))
+        return [*alone, "sh", *env, *argv]
+
+    def runs(self, *argv: str, stdin: int | None = None) -> subprocess.CompletedProcess[str]:
+        """Run a command as him."""
+        return subprocess.run(
+            self.command(*argv), stdin=stdin or subprocess.DEVNULL,
+            capture_output=True, text=True, check=False, timeout=600,
+        )  # fmt: skip
+
+
+def _needed(home: Path) -> tuple[Path, ...]:
+    return (home, CHECKOUT, Path(sys.prefix), Path(sys.base_prefix))
+
+
+def _closed(path: Path) -> Path | None:
+    """Find the folder above this one into which root lets nobody else."""
+    return next((one for one in reversed(path.parents) if not one.stat().st_mode & 0o001), None)
+
+
+def _q(path: Path | str) -> str:
+    return shlex.quote(str(path))
+
+
+@pytest.fixture
+def anybody(tmp_path: Path) -> Iterator[Anybody]:
+    if os.geteuid():
+        pytest.skip("only root can be somebody else; test_hosts.py shows the same for you")
+    try:
+        needed_tools(*MAPPERS)
+    except NotHere as error:
+        pytest.skip(f"no test hosts for ordinary users here: {error}")
+    etc, home = tmp_path / "etc", tmp_path / "home"
+    etc.mkdir()
+    home.mkdir()
+    shutil.chown(home, ID, ID)
+    made = Anybody(etc, home)
+    made.has("passwd", f"{Path('/etc/passwd').read_text()}{WHO}:x:{ID}:{ID}::{home}:/bin/sh\n")
+    made.has("group", f"{Path('/etc/group').read_text()}{WHO}:x:{ID}:\n")
+    made.has("subuid", GIVEN)
+    made.has("subgid", GIVEN)
+    tried = made.runs("true")
+    if tried.returncode:
+        pytest.skip(f"root may not mount here: {tried.stderr.strip()}")
+    yield made
+    subprocess.run(["rm", "-rf", "--one-file-system", str(home)], check=True)
+
+
+def test_an_ordinary_user_has_hosts_that_are_all_they_claim_to_be(anybody: Anybody) -> None:
+    tried = anybody.runs(*SPACES, "--fork", "true")
+    if tried.returncode:
+        pytest.skip(f"an ordinary user may have no namespaces here: {tried.stderr.strip()}")
+    try:
+        tree = base_tree()
+    except NotHere as error:
+        pytest.skip(f"no test hosts here: {error}")
+    with subprocess.Popen(["tar", "-C", str(tree), "-c", "."], stdout=subprocess.PIPE) as tar:
+        assert tar.stdout is not None
+        copied = anybody.runs(sys.executable, "tests/hosts_base.py", "-", stdin=tar.stdout.fileno())
+    assert copied.returncode == 0, copied.stderr
+    assert Path(copied.stdout.strip()).stat().st_uid == ID
+    report = anybody.home / "report.xml"
+    done = anybody.runs(
+        sys.executable, "-m", "pytest", "-p", "no:cacheprovider", f"--junitxml={report}",
+        f"--basetemp={anybody.home}/t", "tests/actors/test_hosts.py",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout[-4000:]
+    (suite,) = ET.parse(report).getroot().iter("testsuite")
+    assert int(suite.attrib["tests"]) >= 8
+    assert suite.attrib["skipped"] == "0", done.stdout[-2000:]
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "says"),
+    [
+        ("subuid", "", "/etc/subuid gives anybody no ids"),
+        ("subgid", f"somebody:1:65536\n{WHO}:1600000000:1000\n", "/etc/subgid gives anybody 1000"),
+    ],
+)
+def test_who_has_no_ids_to_give_to_hosts_hears_how_to_get_some(
+    anybody: Anybody, name: str, text: str, says: str
+) -> None:
+    anybody.has(name, text)
+    done = anybody.runs(sys.executable, "tests/hosts_base.py")
+    assert done.returncode == 1
+    assert says in done.stderr
+    assert f"usermod --add-{name}s 100000-165535 {WHO}" in done.stderr
+
+
+def test_a_missing_program_is_named_with_its_package(anybody: Anybody) -> None:
+    place = shutil.which("newuidmap", path="/usr/bin:/bin")
+    assert place is not None
+    without = Anybody(anybody.etc, anybody.home, hidden=(place,))
+    done = without.runs(sys.executable, "tests/hosts_base.py")
+    assert done.returncode == 1
+    assert "apt-get install uidmap" in done.stderr
+
+
+def test_a_machine_that_forbids_user_namespaces_is_told_by_its_setting(anybody: Anybody) -> None:
+    """The setting is one of each user namespace: this one has all ids, and allows none below."""
+    nothing = "echo 0 > /proc/sys/user/max_user_namespaces"
+    forbid = f'read -r go; sh -c "{nothing}"; exec "$@"'
+    command = anybody.command(sys.executable, "tests/hosts_base.py")
+    with subprocess.Popen(
+        ["unshare", "--user", "sh", "-c", forbid, "sh", *command],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    ) as process:  # fmt: skip
+        ours = Path("/proc/self/ns/user").readlink()
+        until(lambda: Path(f"/proc/{process.pid}/ns/user").readlink() != ours, "it entered")
+        for ids in ("uid_map", "gid_map"):
+            Path(f"/proc/{process.pid}/{ids}").write_text("0 0 4294967295\n")
+        _, said = process.communicate("go\n", timeout=60)
+    assert process.returncode == 1
+    assert "does not let an ordinary user have namespaces of its own" in said
+    assert "sysctl -w user.max_user_namespaces=10000" in said
