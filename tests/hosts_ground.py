@@ -21,8 +21,16 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
 __all__ = [
-    "MAPPERS", "NotHere", "cache", "entrance", "locked", "needed_tools", "ran", "ranges", "searched",
-]  # fmt: skip
+    "MAPPERS",
+    "NotHere",
+    "cache",
+    "entrance",
+    "locked",
+    "needed_tools",
+    "ran",
+    "ranges",
+    "searched",
+]
 
 TOOLS: Final = {
     "ssh": "openssh-client", "ip": "iproute2", "debootstrap": "debootstrap",
@@ -92,17 +100,22 @@ def entrance() -> list[str]:
     if os.geteuid():
         needed_tools(*MAPPERS)
         ranges()
+        # Alone and first: where this is forbidden, a mapping `unshare` leaves a child that waits.
+        _tried(["unshare", "--user", "true"])
         enter += ["--user", "--map-root-user", "--map-auto"]
     else:
         needed_tools()
+    _tried([*enter, *SPACES, "sh", "-c", TRIAL])
+    return enter
+
+
+def _tried(command: list[str]) -> None:
     done = subprocess.run(
-        [*enter, *SPACES, "sh", "-c", TRIAL],
-        stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60, check=False,
+        command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60, check=False,
         env={"PATH": searched(), "LC_ALL": "C.UTF-8"},
     )  # fmt: skip
     if done.returncode:
         raise NotHere(_why(done.stdout.splitlines(), done.stderr.strip().splitlines()))
-    return enter
 
 
 def ranges() -> tuple[str, ...]:
@@ -121,8 +134,8 @@ def _range(path: Path) -> str:
     if not own or int(own[0][2]) < IDS:
         option = "--add-subuids" if path.name == "subuid" else "--add-subgids"
         has = f"gives {name} {own[0][2]} ids" if own else f"gives {name} no ids"
-        raise NotHere(f"{path} {has}, and hosts need {IDS} in its first line for {name}: "
-                      f"usermod {option} 100000-165535 {name}, or others that are free")  # fmt: skip
+        advice = f"usermod {option} 100000-165535 {name}, or others that are free"
+        raise NotHere(f"{path} {has}; hosts need {IDS} in the first line for {name}: {advice}")
     return f"{path.name} {own[0][1]}"
 
 
@@ -157,7 +170,8 @@ def locked(path: Path) -> Iterator[None]:
         path.parent.mkdir(parents=True, exist_ok=True)
         file = path.open("a")
     except PermissionError:
-        raise NotHere(f"{path.parent} cannot be written: set CI_CACHE to a folder of yours") from None
+        why = f"{path.parent} cannot be written: set CI_CACHE to a folder of yours"
+        raise NotHere(why) from None
     with file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
