@@ -44,14 +44,14 @@ PATIENCE_S: Final = 900
 SPACES: Final = ("--net", "--mount", "--pid", "--propagation", "private", "--fork", "--mount-proc")
 TRIAL: Final = r"""
 set -e
-echo "a file system in memory"
+echo "a file system in memory (tmpfs)"
 mount -t tmpfs tmpfs /mnt; cd /mnt; mkdir -p low/old up work root sys pts
 read -r _ outside _ < /proc/self/uid_map
 [ "$outside" = 0 ] && options= || options=userxattr,
-echo "an overlay over one (Linux 6.6 where it is not root who asks, CONFIG_TMPFS_XATTR)"
+echo "an overlay over a tmpfs (for an ordinary user from Linux 6.6 on, with CONFIG_TMPFS_XATTR)"
 mount -t overlay overlay -o "${options}lowerdir=low,upperdir=up,workdir=work" root
 rmdir root/old; mkdir root/old
-echo "sixty-five thousand users"
+echo "files of all its users"
 touch root/file; chown 65534:65534 root/file
 echo "a bridge and pairs of links (CONFIG_BRIDGE, CONFIG_VETH)"
 ip link add switch type bridge; ip link add near type veth peer name far
