@@ -275,4 +275,7 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except NotHere as error:
+        sys.exit(f"no test hosts here: {error}")

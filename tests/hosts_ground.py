@@ -143,13 +143,19 @@ def _why(reached: list[str], said: list[str]) -> str:
     what = reached[-1] if reached else "namespaces of its own"
     problem = said[0] if said else "no reason given"
     who = "an ordinary user" if os.geteuid() else "even root"
-    why = f"this machine does not let {who} have {what} ({problem})"
+    advice = "; ".join(["", *_forbidding()])
+    if not advice and not reached:
+        rights = "seccomp has to let it unshare" if os.geteuid() else "it takes CAP_SYS_ADMIN"
+        advice = f"; in a container, {rights}"
+    return f"this machine does not let {who} have {what} ({problem}){advice}"
+
+
+def _forbidding() -> Iterator[str]:
     for name, (forbidden, allowed) in FORBIDDING.items() if os.geteuid() else ():
         setting = Path("/proc/sys", name)
         if setting.exists() and setting.read_text().strip() == forbidden:
             dotted = name.replace("/", ".")
-            why += f"; {dotted} is {forbidden}: sysctl -w {dotted}={allowed}"
-    return why
+            yield f"{dotted} is {forbidden}: sysctl -w {dotted}={allowed}"
 
 
 def ran(command: list[str], env: dict[str, str] | None = None) -> None:

@@ -176,3 +176,16 @@ def test_a_machine_that_forbids_user_namespaces_is_told_by_its_setting(anybody: 
     assert process.returncode == 1
     assert "does not let an ordinary user have namespaces of its own" in said
     assert "sysctl -w user.max_user_namespaces=10000" in said
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="about root without the rights of root")
+def test_root_in_a_container_that_may_do_nothing_hears_what_it_needs() -> None:
+    less = ("setpriv", "--bounding-set", "-sys_admin", "--inh-caps", "-sys_admin")
+    done = subprocess.run(
+        [*less, sys.executable, "tests/hosts.py", "1"],
+        cwd=CHECKOUT, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False,
+        timeout=60,
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert "does not let even root have namespaces of its own" in done.stderr
+    assert "in a container, it takes CAP_SYS_ADMIN" in done.stderr
