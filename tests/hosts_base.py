@@ -8,7 +8,7 @@
 4. An ordinary user makes it in a user namespace, by running this file there; see hosts_ground.
 
 Who has root once can spare others the making, which takes minutes (`python tests/hosts_base.py`
-says where the tree is): tar -C TREE -c . | sudo -u SOMEBODY python tests/hosts_base.py -
+says where the tree is): tar -C TREE -c . | sudo -H -u SOMEBODY python tests/hosts_base.py -
 """
 
 from __future__ import annotations
@@ -106,6 +106,8 @@ def _unpack(place: Path) -> None:
     )  # fmt: skip
     if done.returncode:
         raise NotHere(f"tar ended with {done.returncode}: {done.stderr.strip()[-300:]}")
+    if not (place / "usr/sbin/sshd").exists():
+        raise NotHere("what came on stdin is no file system of test hosts: there is no sshd in it")
 
 
 def _build(place: Path) -> None:

@@ -81,17 +81,16 @@ def cache() -> Path:
 def needed_tools(*also: str) -> None:
     """Have the programs that hosts need, and these, or say which are missing."""
     tools = ("ssh", "ip", *also)
-    missing = _missing(tools)
-    if missing and (os.geteuid() or not _has("apt-get")):
-        names = " ".join(missing)
-        raise NotHere(f"what is in the packages {names} is missing: apt-get install {names}")
-    if missing:
+    if _missing(tools) and os.geteuid() == 0 and _has("apt-get"):
         with locked(cache() / "hosts" / "apt.lock"):
             still = _missing(tools)
             if still:
                 quiet = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
                 ran(["apt-get", "update", "-qq"], quiet)
                 ran(["apt-get", "install", "-y", "-qq", "--no-install-recommends", *still], quiet)
+    if _missing(tools):
+        names = " ".join(_missing(tools))
+        raise NotHere(f"what is in the packages {names} is missing: apt-get install {names}")
 
 
 def entrance() -> list[str]:

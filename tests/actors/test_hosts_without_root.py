@@ -127,6 +127,7 @@ def test_an_ordinary_user_has_hosts_that_are_all_they_claim_to_be(anybody: Anybo
     with subprocess.Popen(pack, stdout=subprocess.PIPE) as tar:
         assert tar.stdout is not None
         done = anybody.runs("sh", "-ec", HOSTS_TRIED, sys.executable, stdin=tar.stdout.fileno())
+    assert tar.returncode == 0
     assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-2000:]
     said = re.search(r"^(\d+) passed in ", done.stdout, re.MULTILINE)
     assert said, f"not all passed, or some were skipped: {done.stdout[-2000:]}"
