@@ -61,7 +61,7 @@ def base_tree(*, packed: bool = False) -> Path:
     written_as = ranges() if os.geteuid() else ()
     recipe = repr((SUITE, FIRST, THEN, SHUTDOWN, STILL, RECIPE, *written_as)).encode()
     folder = f"hosts-{os.geteuid()}" if os.geteuid() else "hosts"
-    place = cache() / folder / f"base-{sha256(recipe).hexdigest()[:12]}"
+    place = cache(folder) / f"base-{sha256(recipe).hexdigest()[:12]}"
     if place.is_dir():
         return place
     if not packed:

@@ -72,17 +72,20 @@ class NotHere(Exception):
     """Why test hosts cannot be had on this machine."""
 
 
-def cache() -> Path:
-    """Say where what is expensive to make is kept."""
+def cache(name: str) -> Path:
+    """Have a folder for what is expensive to make."""
     home = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
-    return Path(os.environ.get("CI_CACHE") or home) / "interlock-ci"
+    folder = Path(os.environ.get("CI_CACHE") or home) / "interlock-ci" / name
+    with _writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+    return folder
 
 
 def needed_tools(*also: str) -> None:
     """Have the programs that hosts need, and these, or say which are missing."""
     tools = ("ssh", "ip", *also)
     if _missing(tools) and os.geteuid() == 0 and _has("apt-get"):
-        with locked(cache() / "hosts" / "apt.lock"):
+        with locked(cache("hosts") / "apt.lock"):
             still = _missing(tools)
             if still:
                 quiet = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
@@ -171,15 +174,20 @@ def ran(command: list[str], env: dict[str, str] | None = None) -> None:
 @contextlib.contextmanager
 def locked(path: Path) -> Iterator[None]:
     """Let nobody else do the same meanwhile."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+    with _writing(path.parent):
         file = path.open("a")
-    except PermissionError:
-        why = f"{path.parent} cannot be written: set CI_CACHE to a folder of yours"
-        raise NotHere(why) from None
     with file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
+
+
+@contextlib.contextmanager
+def _writing(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except PermissionError:
+        why = f"{folder} cannot be written: set CI_CACHE to a folder of yours"
+        raise NotHere(why) from None
 
 
 def searched() -> str:
