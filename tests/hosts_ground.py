@@ -133,7 +133,7 @@ def _range(path: Path) -> str:
     lines = path.read_text().splitlines() if path.exists() else []
     parts = [line.split(":") for line in lines]
     own = [one for one in parts if len(one) == 3 and one[0] in (name, str(os.geteuid()))]
-    if not own or int(own[0][2]) < IDS:
+    if not own or not own[0][2].isdecimal() or int(own[0][2]) < IDS:
         option = "--add-subuids" if path.name == "subuid" else "--add-subgids"
         has = f"gives {name} {own[0][2]} ids" if own else f"gives {name} no ids"
         advice = f"usermod {option} 100000-165535 {name}, or others that are free"
