@@ -28,7 +28,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Self
 
 from actors.spec import Target
-from hosts_base import NotHere, base_tree, needed_tools
+from hosts_base import base_tree
+from hosts_ground import NotHere, entrance
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -217,7 +218,7 @@ class Lab:
             shutil.rmtree(self._made, ignore_errors=True)
 
     def _began(self) -> None:
-        needed_tools()
+        enter = entrance()
         base_tree()
         self.directory.mkdir(parents=True, exist_ok=True)
         subprocess.run(
@@ -225,11 +226,10 @@ class Lab:
             check=True, stdin=subprocess.DEVNULL,
         )  # fmt: skip
         self.known_hosts.touch()
-        mapped = ["--user", "--map-root-user", "--map-auto"] if os.geteuid() else []
         ours, theirs = socket.socketpair()
         owner = os.pidfd_open(os.getpid())
         self._process = subprocess.Popen(
-            ["unshare", *mapped, "--net", "--mount", "--pid", "--propagation", "private", "--fork",
+            [*enter, "--net", "--mount", "--pid", "--propagation", "private", "--fork",
              "--kill-child=SIGKILL", "--mount-proc",
              sys.executable, "-I", str(WARDEN), str(theirs.fileno()), str(owner)],
             pass_fds=(theirs.fileno(), owner), stdin=subprocess.DEVNULL, start_new_session=True,
@@ -252,7 +252,7 @@ class Lab:
                     raise ConnectionResetError
                 heard += chunk
         except ConnectionError:
-            raise NotHere("this machine does not let its namespaces be used") from None
+            raise RuntimeError("the warden of the hosts has ended; see what it said") from None
         answer = json.loads(heard)
         if "error" in answer:
             raise RuntimeError(answer["error"])
@@ -275,4 +275,7 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except NotHere as error:
+        sys.exit(f"no test hosts here: {error}")

@@ -3,24 +3,27 @@
 1. It is Debian with what the catalog's actors work on; nothing in it starts by itself.
 2. It is made under another name and moved into place in one step, behind a lock: a build that was
    interrupted is never used, and two test workers never build twice.
-3. Its name holds the digest of this recipe: a changed recipe is a new tree.
+3. Its name holds the digest of this recipe: a changed recipe is a new tree. So does that of an
+   ordinary user's tree hold the ids in which it is written: they are its hosts' users.
+4. An ordinary user makes it in a user namespace, by running this file there; see hosts_ground.
+
+Who has root once can spare others the making, which takes minutes (`python tests/hosts_base.py`
+says where the tree is): tar -C TREE -c . | sudo -H -u SOMEBODY python tests/hosts_base.py -
 """
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
 import os
 import shutil
 import subprocess
+import sys
 from hashlib import sha256
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
+from hosts_ground import NotHere, cache, entrance, locked, needed_tools, ran, ranges, searched
 
-__all__ = ["NotHere", "base_tree", "cache", "needed_tools"]
+__all__ = ["base_tree"]
 
 SUITE: Final = "bookworm"
 FIRST: Final = ("openssh-server", "python3", "python3-apt", "iproute2", "procps", "curl", "openssl")
@@ -28,8 +31,6 @@ THEN: Final = (
     "nginx-light", "haproxy", "chrony", "sudo", "lvm2", "systemd", "postgresql", "apt-utils",
     "systemd-journal-remote", "libpam-modules", "acl",
 )  # fmt: skip
-TOOLS: Final = {"debootstrap": "debootstrap", "ssh": "openssh-client", "ip": "iproute2"}
-BUILD_TIMEOUT_S: Final = 900
 
 # The host is its sshd; a restart is asked of the kernel, which ends the host's first process.
 SHUTDOWN: Final = """\
@@ -51,58 +52,73 @@ RECIPE: Final = 1
 STILL: Final = ("nginx", "haproxy", "chrony", "postgresql", "ssh", "cron", "procps", "sudo", "lvm2")
 
 
-class NotHere(Exception):
-    """Why test hosts cannot be had on this machine."""
+# What stands in /dev while an ordinary user, who can make no device, builds.
+DEVICES: Final = ("null", "zero", "full", "random", "urandom", "tty", "console", "ptmx")
 
 
-def cache() -> Path:
-    """Say where what is expensive to make is kept."""
-    home = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
-    return Path(os.environ.get("CI_CACHE") or home) / "interlock-ci"
-
-
-def needed_tools() -> None:
-    """Have the programs that make hosts, or say which are missing."""
-    missing = sorted(package for tool, package in TOOLS.items() if not _has(tool))
-    if missing and (os.geteuid() or not _has("apt-get")):
-        raise NotHere(f"test hosts need {', '.join(missing)}")
-    if missing:
-        with _locked(cache() / "hosts" / "apt.lock"):
-            still = sorted(package for tool, package in TOOLS.items() if not _has(tool))
-            if still:
-                quiet = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-                _run(["apt-get", "update", "-qq"], env=quiet)
-                _run(["apt-get", "install", "-y", "-qq", "--no-install-recommends", *still], quiet)
-
-
-def base_tree() -> Path:
-    """Return the shared root file system, made now if it has never been."""
-    recipe = repr((SUITE, FIRST, THEN, SHUTDOWN, STILL, RECIPE)).encode()
-    place = cache() / "hosts" / f"base-{sha256(recipe).hexdigest()[:12]}"
+def base_tree(*, packed: bool = False) -> Path:
+    """Return the shared root file system, made now if it has never been, or read from stdin."""
+    written_as = ranges() if os.geteuid() else ()
+    recipe = repr((SUITE, FIRST, THEN, SHUTDOWN, STILL, RECIPE, *written_as)).encode()
+    folder = f"hosts-{os.geteuid()}" if os.geteuid() else "hosts"
+    place = cache(folder) / f"base-{sha256(recipe).hexdigest()[:12]}"
     if place.is_dir():
         return place
-    needed_tools()
-    with _locked(cache() / "hosts" / "base.lock"):
+    if not packed:
+        needed_tools("debootstrap")
+    if not os.geteuid():
+        _made(place, packed=packed)
+        return place
+    done = subprocess.run(
+        [*entrance(), "--mount", "--pid", "--propagation", "private", "--fork",
+         "--kill-child=SIGKILL", "--mount-proc",
+         sys.executable, "-s", __file__, "packed" if packed else "built", str(place)],
+        stdin=None if packed else subprocess.DEVNULL,
+        stderr=subprocess.PIPE, text=True, check=False,
+    )  # fmt: skip
+    if done.returncode:
+        raise NotHere(f"no file system for test hosts: {done.stderr.strip()[-500:]}")
+    return place
+
+
+def _made(place: Path, *, packed: bool) -> None:
+    with locked(place.parent / "base.lock"):
         if not place.is_dir():
             making = place.with_suffix(f".{os.getpid()}")
             for old in place.parent.glob("base-*.[0-9]*"):
                 _removed(old)
             try:
-                _build(making)
+                making.mkdir()
+                making.chmod(0o755)
+                if packed:
+                    _unpack(making)
+                else:
+                    _build(making)
                 making.rename(place)
             finally:
                 _removed(making)
-    return place
+
+
+def _unpack(place: Path) -> None:
+    done = subprocess.run(
+        ["tar", "-x", "-p", "--numeric-owner", "--exclude=./dev/*", "-C", str(place)],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    if done.returncode:
+        raise NotHere(f"tar ended with {done.returncode}: {done.stderr.strip()[-300:]}")
+    if not (place / "usr/sbin/sshd").exists():
+        raise NotHere("what came on stdin is no file system of test hosts: there is no sshd in it")
 
 
 def _build(place: Path) -> None:
-    place.parent.mkdir(parents=True, exist_ok=True)
-    if os.geteuid():
-        raise NotHere("the hosts' file system is made by root; run the tests once as root")
     packages = place.parent / "packages"
     packages.mkdir(exist_ok=True)
     include = f"--include={','.join(FIRST)}"
-    _run(
+    own = {**os.environ, "PATH": searched()}
+    if Path("/proc/self/uid_map").read_text().split()[1] != "0":
+        own["container"] = "lxc"  # so debootstrap hears that it can make no devices
+        _lend_devices(place / "dev")
+    ran(
         [
             "debootstrap",
             f"--cache-dir={packages.resolve()}",
@@ -110,7 +126,8 @@ def _build(place: Path) -> None:
             include,
             SUITE,
             str(place),
-        ]
+        ],
+        own,
     )
     policy = place / "usr/sbin/policy-rc.d"
     policy.write_text(NO_STARTS)
@@ -121,11 +138,11 @@ def _build(place: Path) -> None:
         "LC_ALL": "C",
     }
     install = ["apt-get", "install", "-y", "-qq", "--no-install-recommends", *THEN]
-    _run(["chroot", str(place), *install], quiet)
+    ran(["chroot", str(place), *install], quiet)
     policy.unlink()
     for service in STILL:
         if (place / "etc/init.d" / service).exists():
-            _run(["chroot", str(place), "update-rc.d", service, "disable"], quiet)
+            ran(["chroot", str(place), "update-rc.d", service, "disable"], quiet)
     for link in (place / "etc/rcS.d").glob("S*"):
         link.unlink()
     for name in ("shutdown", "reboot"):
@@ -139,34 +156,32 @@ def _build(place: Path) -> None:
         (place / folder).mkdir(parents=True, exist_ok=True)
 
 
-def _run(command: list[str], env: dict[str, str] | None = None) -> None:
-    done = subprocess.run(
-        command,
-        env=env,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=BUILD_TIMEOUT_S,
-        check=False,
-    )
-    if done.returncode:
-        said = (done.stderr or done.stdout).strip().splitlines()[-5:]
-        raise NotHere(f"{command[0]} ended with {done.returncode}: {' / '.join(said)}")
-
-
-@contextlib.contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
-
-
-def _has(tool: str) -> bool:
-    return shutil.which(tool, path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin") is not None
+def _lend_devices(dev: Path) -> None:
+    dev.mkdir()
+    ran(["mount", "-t", "tmpfs", "-o", "mode=755", "tmpfs", str(dev)])
+    for name in DEVICES:
+        (dev / name).touch()
+        if (Path("/dev") / name).is_char_device():
+            ran(["mount", "--bind", f"/dev/{name}", str(dev / name)])
 
 
 def _removed(tree: Path) -> None:
     """Remove a tree of ours that holds no mount."""
     if tree.is_dir():
         subprocess.run(["rm", "-rf", "--one-file-system", str(tree)], check=False)
+
+
+def main(how: str = "", place: str = "") -> None:
+    """Say where the tree is; make it if it is not there, from a tar on stdin where `-` is said."""
+    try:
+        if place:
+            os.umask(0o022)
+            _made(Path(place), packed=how == "packed")
+        else:
+            sys.stdout.write(f"{base_tree(packed=how == '-')}\n")
+    except NotHere as error:
+        sys.exit(str(error))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -117,7 +117,7 @@ class Host:
         written(self.root / "boot-id", f"{uuid.uuid4()}\n")
         console = (self.place / "console").open("wb")
         self.process = subprocess.Popen(
-            ["unshare", "--net", "--mount", "--pid", "--uts", "--ipc", "--fork",
+            ["unshare", "--net", "--mount", "--pid", "--uts", "--ipc", "--cgroup", "--fork",
              "--kill-child=SIGKILL", "--propagation", "private", "/bin/bash", "-c", SETUP],
             stdin=subprocess.PIPE, stdout=console, stderr=console,
             env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C.UTF-8",
@@ -264,7 +264,7 @@ class Warden:
             return {"code": 255, "out": "", "err": "has no power"}
         done = subprocess.run(
             ["nsenter", "--target", str(first), "--mount", "--uts", "--ipc", "--net", "--pid",
-             "--root", "--wd", "--", *argv],
+             "--cgroup", "--root", "--wd", "--", *argv],
             input=says.encode(), capture_output=True, timeout=120, check=False,
             env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C.UTF-8", "HOME": "/root"},
         )  # fmt: skip

@@ -32,6 +32,19 @@ def test_hosts_share_neither_files_nor_processes_nor_names(lab: Lab) -> None:
     )
 
 
+def test_what_a_host_has_from_the_shared_tree_is_its_own(lab: Lab) -> None:
+    lab[1].must("rm", "-r", "/etc/nginx")
+    lab[1].must("mkdir", "/etc/nginx")
+    lab[1].must("chown", "65534:65534", "/etc/nginx")
+    lab[1].must("mv", "/etc/haproxy", "/etc/nginx/old")
+    lab[1].power_cut()
+    lab[1].power_on()
+    assert lab[1].must("ls", "/etc/nginx") == "old\n"
+    assert lab[1].must("stat", "-c", "%U:%G", "/etc/nginx") == "nobody:nogroup\n"
+    assert lab[1].run("test", "-e", "/etc/haproxy").code == 1
+    assert "nginx.conf" in lab[2].must("ls", "/etc/nginx", "/etc/haproxy")
+
+
 def test_a_power_cut_leaves_the_files_and_nothing_else(lab: Lab) -> None:
     lab[1].write("/var/kept", "kept\n")
     lab[1].must("service", "nginx", "start")
