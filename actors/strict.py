@@ -71,15 +71,15 @@ def is_plain(value: Json) -> bool:
 
     Most values are. It is level by level, because large plans are told of here a million times.
     """
-    level, texts = [value], set[str]()
+    level, texts = [value], list[str]()
     for _ in range(MAX_DEPTH + 1):
         below: list[Json] = []
         for item in level:
             kind = type(item)
             if kind is str:
-                texts.add(item)
+                texts.append(item)
             elif kind is dict:
-                texts.update(item)
+                texts.extend(item)
                 below.extend(item.values())
             elif kind is list or kind is tuple:
                 below.extend(item)
@@ -95,7 +95,7 @@ def _is_safe(number: int) -> bool:
     return abs(number) <= MAX_SAFE_INTEGER
 
 
-def _all_printable(texts: set[str]) -> bool:
+def _all_printable(texts: list[str]) -> bool:
     try:
         together = "".join(texts)
     except TypeError:  # a key is not a text

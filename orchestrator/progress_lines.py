@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 from orchestrator.pure.commands import Act
 from orchestrator.pure.duties import window_end_ms
 from orchestrator.pure.events import ActFinished, ActStarted, Confirmed, RemedyChosen
-from orchestrator.pure.state import popped
+from orchestrator.pure.queues import popped
 from orchestrator.show_events import LOUD, event_words
 from orchestrator.show_text import Column, Page, Span, clean, clip, count, duration, instant
 from orchestrator.show_words import wording
@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from orchestrator.pure.events import Event
-    from orchestrator.pure.state import Acting, Heap, Run
+    from orchestrator.pure.queues import Heap
+    from orchestrator.pure.state import Acting, Run
     from orchestrator.show_text import Style
 
 __all__ = ["Under", "done_words", "picture"]

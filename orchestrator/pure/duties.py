@@ -14,15 +14,17 @@ from typing import TYPE_CHECKING
 from orchestrator.pure import preview
 from orchestrator.pure.commands import Act, Diagnose, Note, Propose, Vet
 from orchestrator.pure.events import HoldPassed, WindowClosed
+from orchestrator.pure.queues import popped
 from orchestrator.pure.remedies import offered
-from orchestrator.pure.state import NOTHING_YET, popped
+from orchestrator.pure.state import NOTHING_YET
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from actors.spec import Verb
     from orchestrator.pure.commands import Command
-    from orchestrator.pure.state import Heap, Queue, Run, StepRun, Work
+    from orchestrator.pure.queues import Heap, Queue
+    from orchestrator.pure.state import Run, StepRun, Work
 
 __all__ = ["capacity", "due", "next_act", "trimmed", "wakes_at", "window_end_ms"]
 

@@ -15,7 +15,8 @@ from immutables import Map
 from actors.spec import InDoubt, Predicted
 from orchestrator.errors import IllegalEvent
 from orchestrator.pure.commands import Act
-from orchestrator.pure.state import Acting, Preview, Queue
+from orchestrator.pure.queues import Queue
+from orchestrator.pure.state import Acting, Preview
 
 if TYPE_CHECKING:
     from orchestrator.pure.commands import Command

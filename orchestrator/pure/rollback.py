@@ -14,7 +14,8 @@ from immutables import Map
 
 from actors.spec import Done, Failed, InDoubt, Unexpected
 from orchestrator.pure.model import Incident
-from orchestrator.pure.state import StepRun, Undoing, known, pushed
+from orchestrator.pure.queues import pushed
+from orchestrator.pure.state import StepRun, Undoing, known
 from orchestrator.pure.turns import (
     delay,
     next_slice,
@@ -75,7 +76,7 @@ def _without(run: Run, slot: tuple[str, int]) -> Work:
         step = run.step(index)
         gates = gates.delete(index) if index in gates else gates
         if step.phase not in ("undone", "left", "failed"):
-            steps = steps.set(index, step.now("dropped"))
+            steps = steps.set(index, step.in_phase("dropped"))
         if step.outputs is None and step.phase not in ("succeeded", "skipped"):
             continue
         left += 1
@@ -84,7 +85,7 @@ def _without(run: Run, slot: tuple[str, int]) -> Work:
                 awaited = awaited.set(later, awaited.get(later, shape.missing[later]) + 1)
                 other = run.step(later)
                 if other.phase in ("ready", "gate", "holding"):
-                    steps = steps.set(later, other.now("waiting"))
+                    steps = steps.set(later, other.in_phase("waiting"))
                 gates = gates.delete(later) if later in gates else gates
     return work._replace(steps=steps, gates=gates, left=left, awaited=awaited)
 
@@ -94,7 +95,7 @@ def undone(run: Run, index: int, outcome: Outcome, at_ms: int) -> Run:
     spec, step = run.actor(index), run.step(index)
     match outcome:
         case Done():
-            run = untouched(put(run, index, step.now("undone")), index)
+            run = untouched(put(run, index, step.in_phase("undone")), index)
             undoing = run.undoing._replace(left=run.undoing.left - 1)
             return _passed(run.working_on(run.working._replace(undoing=undoing)), [index])
         case Failed():
@@ -136,7 +137,7 @@ def _visit(run: Run, index: int) -> tuple[Run, bool]:
     if index not in work.touched:
         return run, True
     if not _has_undo(run, index):
-        return put(run, index, step.now("left")), True
+        return put(run, index, step.in_phase("left")), True
     if step.phase == "unexpected" or step.retried:
         return probe(run, index, step._replace(goal="undo", doubts=0)), False
     return due_undo(run, index, step), False

@@ -302,7 +302,7 @@ def _confirmed(run: Run, event: Confirmed) -> Run:
     gate = run.shaped.steps[index].gate
     if not isinstance(gate, Confirm) or event.answer != gate.expected:
         return run
-    step = run.step(index).now("succeeded")
+    step = run.step(index).in_phase("succeeded")
     run = run.working_on(work._replace(gates=work.gates.delete(index)))
     return settle(turns.settled(run, index, step))
 
@@ -312,7 +312,7 @@ def _hold_passed(run: Run, event: HoldPassed) -> Run:
     step = run.step(index)
     if step.phase != "holding" or event.at_ms < step.until_ms:
         raise IllegalEvent(f"{event.step} of {run.id} is not holding, or its time has not come")
-    run = turns.settled(run, index, step.now("succeeded"))
+    run = turns.settled(run, index, step.in_phase("succeeded"))
     return settle(duties.trimmed(run))
 
 

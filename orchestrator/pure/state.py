@@ -15,23 +15,23 @@ from immutables import Map
 
 from orchestrator.errors import IllegalEvent
 from orchestrator.pure.graph import dependants
+from orchestrator.pure.queues import Queue
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Mapping
 
     from actors.spec import ActorSpec, Predicted, Value, Verb
     from orchestrator.pure.draft import Finding, Question, Refusal
     from orchestrator.pure.events import Carried
     from orchestrator.pure.model import Approval, Decision, Incident, Plan, PlanStep, Ticket
+    from orchestrator.pure.queues import Heap
 
 __all__ = [
     "ENDS",
     "NOTHING_YET",
     "Acting",
-    "Heap",
     "Phase",
     "Preview",
-    "Queue",
     "Run",
     "Shape",
     "StepPhase",
@@ -39,8 +39,6 @@ __all__ = [
     "Undoing",
     "Work",
     "known",
-    "popped",
-    "pushed",
     "shape_of",
 ]
 
@@ -89,89 +87,6 @@ StepPhase = Literal[
 ]
 
 
-class Queue(NamedTuple):
-    """First in, first out; taking out of turn leaves a stale entry, which readers skip.
-
-    Those in front stand in one tuple, which many versions of the queue share; those who came later
-    hang in a list, the last one first, until the front is used up.
-    """
-
-    front: tuple[int, ...] = ()
-    at: int = 0
-    """Where in `front` the first one stands; `front` is used up only when nobody is left."""
-    later: tuple[Any, int] | None = None
-
-    def push(self, item: int) -> Queue:
-        """Add at the end."""
-        if self.at == len(self.front):
-            return Queue((item,))
-        return Queue(self.front, self.at, (self.later, item))
-
-    def extend(self, items: Sequence[int]) -> Queue:
-        """Add several at the end."""
-        if self.at == len(self.front):
-            return Queue(tuple(items))
-        later = self.later
-        for item in items:
-            later = (later, item)
-        return Queue(self.front, self.at, later)
-
-    def pop(self) -> Queue:
-        """Drop the first."""
-        at = self.at + 1
-        return Queue(self.front, at, self.later) if at < len(self.front) else Queue(self._late())
-
-    @property
-    def first(self) -> int | None:
-        """The first one, if there is one."""
-        return self.front[self.at] if self.at < len(self.front) else None
-
-    def each(self) -> Iterator[int]:
-        """Go from first to last."""
-        for place in range(self.at, len(self.front)):
-            yield self.front[place]
-        yield from self._late()
-
-    def _late(self) -> tuple[int, ...]:
-        items: list[int] = []
-        later = self.later
-        while later is not None:
-            later, item = later
-            items.append(item)
-        return tuple(reversed(items))
-
-
-class Heap(NamedTuple):
-    """A leftist heap of (rank, step): the smallest is on top."""
-
-    rank: int
-    key: tuple[int, int]
-    left: Heap | None
-    right: Heap | None
-
-
-def pushed(heap: Heap | None, order: int, step: int) -> Heap:
-    """Add to a heap."""
-    return known(merged(heap, Heap(1, (order, step), None, None)), "it was just added")
-
-
-def popped(heap: Heap) -> Heap | None:
-    """Drop the top of a heap."""
-    return merged(heap.left, heap.right)
-
-
-def merged(one: Heap | None, other: Heap | None) -> Heap | None:
-    """Merge two heaps; its depth grows with the logarithm of their size."""
-    if one is None or other is None:
-        return one or other
-    if other.key < one.key:
-        one, other = other, one
-    left, right = one.left, merged(one.right, other)
-    if (left.rank if left else 0) < (right.rank if right else 0):
-        left, right = right, left
-    return Heap((right.rank if right else 0) + 1, one.key, left, right)
-
-
 class Acting(NamedTuple):
     """An act under way."""
 
@@ -200,7 +115,7 @@ class StepRun(NamedTuple):
     later one proves nothing about the earlier."""
     outputs: Mapping[str, Value] | None = None
 
-    def now(self, phase: StepPhase) -> StepRun:
+    def in_phase(self, phase: StepPhase) -> StepRun:
         """Change the phase alone."""
         return StepRun(phase, *self[1:])
 

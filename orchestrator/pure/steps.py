@@ -65,7 +65,7 @@ def _failed(run: Run, index: int, outcome: Failed, at_ms: int) -> Run:
     if mode is None:
         return incident(run, index, "apply", f"failed in an undeclared way: {outcome.mode}")
     if mode.leaves == "partial":
-        return _stop(run, index, step.now("partial"), outcome)
+        return _stop(run, index, step.in_phase("partial"), outcome)
     if not step.retried:
         run = untouched(run, index)
     if mode.retry and step.applies <= spec.retries.maximum and not run.working.stop:
@@ -132,7 +132,7 @@ def _probed_for_apply(run: Run, index: int, outcome: Found) -> Run:
             return incident(run, index, "verify", "verify says that it is not applied")
         case "partial" if step.goal == "apply":
             interrupted = Failed(mode="interrupted", message="it was applied in part")
-            return _stop(run, index, step.now("partial"), interrupted)
+            return _stop(run, index, step.in_phase("partial"), interrupted)
         case _:
             message = outcome.message or f"verify says: {outcome.state}"
             return incident(run, index, "verify", message, doubt=True)
@@ -160,7 +160,7 @@ def _begin_again(run: Run, index: int, message: str) -> Run:
     # It is known not to have acted: it may begin again, a bounded number of times.
     spec, step, work = run.actor(index), run.step(index), run.working
     if work.stop:
-        return put(run, index, step.now("failed"))
+        return put(run, index, step.in_phase("failed"))
     if step.applies > spec.retries.maximum + MAX_CRASHES:
         text = f"{message}; {step.applies} attempts were interrupted"
         return incident(run, index, "apply", text, doubt=True)

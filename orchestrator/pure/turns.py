@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from actors.spec import SecretRef, problem_with
 from orchestrator.pure.model import Condition, Confirm, Hold, Incident
-from orchestrator.pure.state import NOTHING_YET, Acting, StepRun, pushed
+from orchestrator.pure.queues import pushed
+from orchestrator.pure.state import NOTHING_YET, Acting, StepRun
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -100,7 +101,7 @@ def untouched(run: Run, index: int) -> Run:
 
 def incident(run: Run, index: int, verb: str, message: str, *, doubt: bool = False) -> Run:
     """Keep an unexpected state of a step until a remedy answers it."""
-    run = put(run, index, run.step(index).now("unexpected"))
+    run = put(run, index, run.step(index).in_phase("unexpected"))
     raised = Incident(
         step=run.shaped.steps[index].id,
         verb="verify" if verb == "verify" else "apply",
@@ -148,7 +149,7 @@ def _set_free(
         if not _is_off(shape, later, steps):
             opened.append(later)
             continue
-        steps, left = steps.set(later, step.now("skipped")), left - 1
+        steps, left = steps.set(later, step.in_phase("skipped")), left - 1
         slices, more = _freed_by(shape, slices, later)
         waiting.extend(more)
     return _open(run, opened, steps, left=left, slices=slices, awaited=awaited.finish())
@@ -193,7 +194,7 @@ def _open(run: Run, opened: Iterable[int], before: Map[int, StepRun], **changed:
         step = steps.get(index, NOTHING_YET)
         match shape.steps[index].gate:
             case Confirm():
-                steps[index] = step.now("gate")
+                steps[index] = step.in_phase("gate")
                 gates = gates.set(index, True)
             case Hold(until_ms=until_ms):
                 steps[index] = step._replace(phase="holding", until_ms=until_ms)
@@ -203,7 +204,7 @@ def _open(run: Run, opened: Iterable[int], before: Map[int, StepRun], **changed:
                 if problem:
                     trouble.append((index, problem))
                 else:
-                    steps[index] = step.now("ready")
+                    steps[index] = step.in_phase("ready")
                     queued.append(index)
     ready = work.ready.extend(queued)
     work = work._replace(steps=steps.finish(), ready=ready, gates=gates, timers=timers, **changed)

@@ -21,7 +21,8 @@ from orchestrator.pure.graph import Order
 from orchestrator.pure.model import Approval, Catalog, Param, PinnedActor, Window
 from orchestrator.pure.policy_facts import Other, as_if_all, policy_input
 from orchestrator.pure.policy_input import REDACTED, TARGET, PolicyInput
-from orchestrator.pure.state import Preview, Queue, shape_of
+from orchestrator.pure.queues import Queue
+from orchestrator.pure.state import Preview, shape_of
 from pure.plans import DIGEST, actor, plan_of, plans, step, ticket
 from pure.policy_world import NOW_MS, around, host, run_of, with_params
 

@@ -1,4 +1,4 @@
-"""The containers of the run's value: what they hold, and that an old version stays true."""
+"""Who came first is first, and an old version of a queue stays true."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator.pure.state import Queue
+from orchestrator.pure.queues import Queue
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
