@@ -32,7 +32,7 @@ tests: $(STAMP) ## the tests alone, and that the pure half is covered
 	$(BIN)/coverage report --include='$(PURE)' --fail-under=100
 
 coverage: export INTERLOCK_COVERAGE := all
-coverage: tests ## the tests, and how much of the rest they cover; takes a third longer
+coverage: tests ## the tests, and how much of the rest they cover; takes longer
 	$(BIN)/coverage report --omit='$(PURE),$(TEMPLATE)' --fail-under=90
 
 check: $(STAMP) ## style, types, architecture

@@ -59,7 +59,7 @@ def untraced(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 def _traced_where_it_counts(request: pytest.FixtureRequest) -> None:
     """Count lines in the tests of the pure half: each of its branches is held there, by itself.
 
-    Elsewhere it would cost a third more, in thousands of processes; `make coverage` does count.
+    Elsewhere it would cost much more, in thousands of processes; `make coverage` does count.
     """
     if PURE not in request.path.parents and os.environ.get("INTERLOCK_COVERAGE") != "all":
         request.getfixturevalue("untraced")

@@ -344,9 +344,11 @@ def test_two_runs_on_the_same_targets_go_one_after_the_other(ws: Path) -> None:
     ) in under_way:  # however slow this machine is, it does not end before the other has asked
         os.kill(pid, signal.SIGSTOP)
     second = Process(ws, two)
-    assert second.wait() == 7
-    for pid in under_way:
-        os.kill(pid, signal.SIGCONT)
+    try:
+        assert second.wait() == 7
+    finally:
+        for pid in under_way:
+            os.kill(pid, signal.SIGCONT)
     assert f"run {two} must wait: {one} holds" in second.said
     assert second.said.splitlines()[-1] == "Conflict"
     assert claimed(ws, two) == []
