@@ -16,6 +16,7 @@
 from __future__ import annotations
 
 import json
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from orchestrator import ledger_schema as tables
@@ -147,7 +148,7 @@ class Ledger:
 
     def events(self, run: str) -> Iterator[Event]:
         """Read all events of a run, verifying its chain on the way."""
-        return (event for _, event in self._decoded(run, 0))
+        return map(itemgetter(1), self._decoded(run, 0))
 
     def _decoded(self, run: str, after: int) -> Iterator[tuple[Raw, Event]]:
         from orchestrator.pure.events import event_from_json  # noqa: PLC0415 - `rows` needs no pydantic
@@ -177,12 +178,13 @@ class Ledger:
             chain = Chain(run, seq=after, head=self._hash(number, after) if after else None)
         if newest is not None and newest > tables.key(number, last):
             raise chain.broken(last + 1, "the run ends before it")
+        base = tables.key(number, 0)
         while chain.seq < last:
             span = (tables.key(number, chain.seq), tables.key(number, last), CHUNK)
             with explaining(self.path):
                 records = fetched(self._connection, tables.SPAN, *span)
             for key, envelope, digest in records:
-                if key != tables.key(number, chain.seq + 1):
+                if key != base + chain.seq + 1:
                     break
                 yield chain.follow(envelope, digest)
             else:

@@ -159,16 +159,17 @@ class Session:
 
 
 @contextlib.contextmanager
-def collector_at_rest() -> Iterator[None]:
+def collector_at_rest(young: int = 50_000) -> Iterator[None]:
     """Keep the garbage collector from walking a large run again and again while it grows.
 
     A run holds no cycles; walking it doubles the cost of a step in a plan of 100,000. What has
     grown meanwhile is not walked afterwards either; it goes when nothing refers to it any more.
+    It begins to look once so many objects are new, or never (0).
     """
     thresholds = gc.get_threshold()
     gc.collect()
     gc.freeze()
-    gc.set_threshold(50_000, 50, 1_000)
+    gc.set_threshold(young, 50, 1_000)
     try:
         yield
     finally:
@@ -178,7 +179,7 @@ def collector_at_rest() -> Iterator[None]:
 
 def folded(ledger: Ledger, run_id: str) -> Run:
     """Fold all events of a run."""
-    with collector_at_rest():
+    with collector_at_rest(young=0):
         return _folded(ledger, run_id)
 
 

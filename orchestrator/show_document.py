@@ -82,7 +82,7 @@ def _progress(run: Run) -> dict[str, Any] | None:
         "steps": len(steps),
         "done": len(steps) - run.work.left,
         "acting": [steps[index].id for index in sorted(run.work.acting)],
-        "touched": [steps[index].id for index in sorted(run.work.touched)],
+        "touched": [steps[index].id for index in run.touched],
         "states": {
             steps[index].id: _state(run.work.steps[index]) for index in sorted(run.work.steps)
         },

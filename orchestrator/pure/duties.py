@@ -23,10 +23,10 @@ if TYPE_CHECKING:
 
     from actors.spec import Verb
     from orchestrator.pure.commands import Command
-    from orchestrator.pure.queues import Heap, Queue
+    from orchestrator.pure.queues import Heap
     from orchestrator.pure.state import Run, StepRun, Work
 
-__all__ = ["capacity", "due", "next_act", "trimmed", "wakes_at", "window_end_ms"]
+__all__ = ["capacity", "due", "next_verb", "trimmed", "wakes_at", "window_end_ms"]
 
 
 def due(run: Run, now_ms: int) -> tuple[Command, ...]:
@@ -67,19 +67,17 @@ def wakes_at(run: Run) -> int | None:
     return min(instants, default=None)
 
 
-def next_act(run: Run, index: int, at_ms: int) -> Act | None:
-    """Return the act that may begin on a step at this instant, if any."""
-    step = run.step(index)
+def next_verb(run: Run, step: StepRun, at_ms: int) -> tuple[Verb, int] | None:
+    """Return the verb that may begin on a step at this instant, if any, and which attempt."""
     if step.phase != "ready" and not (step.phase == "delayed" and step.until_ms <= at_ms):
         return None
-    name = run.shaped.steps[index].id
     match step.verb:
         case "verify":
-            return Act(name, "verify", step.probes + 1)
+            return "verify", step.probes + 1
         case "undo" if run.phase == "rolling_back":
-            return Act(name, "undo", step.undos + 1)
+            return "undo", step.undos + 1
         case "apply" if run.phase == "running" and _forward(run):
-            return Act(name, "apply", step.applies + 1)
+            return "apply", step.applies + 1
         case _:
             return None
 
@@ -103,19 +101,16 @@ def capacity(run: Run) -> int:
 def trimmed(run: Run) -> Run:
     """Drop stale entries from the heads of the queues."""
     work = run.working
-    ready, probes = _fresh(work, work.ready, "apply"), _fresh(work, work.probes, "verify")
+    steps, ready, probes = work.steps, work.ready, work.probes
+    while (first := ready.first) is not None and not _is(steps.get(first, NOTHING_YET), "apply"):
+        ready = ready.pop()
+    while (first := probes.first) is not None and not _is(steps.get(first, NOTHING_YET), "verify"):
+        probes = probes.pop()
     if work.undos or work.timers or work.undo_timers:
         work = _trimmed_heaps(run, work)
     if ready is not work.ready or probes is not work.probes:
         work = work._replace(ready=ready, probes=probes)
     return run if work is run.work else run.working_on(work)
-
-
-def _fresh(work: Work, queue: Queue, verb: Verb) -> Queue:
-    steps = work.steps
-    while (first := queue.first) is not None and not _is(steps.get(first, NOTHING_YET), verb):
-        queue = queue.pop()
-    return queue
 
 
 def _trimmed_heaps(run: Run, work: Work) -> Work:
@@ -174,10 +169,11 @@ def _in_order(run: Run, now_ms: int) -> Iterator[Act]:
 
 
 def _acts(run: Run, indices: Iterable[int], now_ms: int, verb: Verb) -> Iterator[Act]:
+    steps = run.shaped.steps
     for index in indices:
-        act = next_act(run, index, now_ms)
-        if act is not None and act.verb == verb:
-            yield act
+        found = next_verb(run, run.step(index), now_ms)
+        if found is not None and found[0] == verb:
+            yield Act(steps[index].id, *found)
 
 
 def _tops(heap: Heap | None, until: int | None) -> Iterator[int]:

@@ -5,7 +5,7 @@ Time stands in each event (`at_ms`); the ledger's envelope adds run, seq and epo
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
@@ -283,11 +283,13 @@ Event = Annotated[
 ]
 
 _events: TypeAdapter[Event] = TypeAdapter(Event)
+_read: Final = _events.validator.validate_json
 
 
 def event_from_json(raw: bytes | str) -> Event:
     """Read one event, strictly."""
-    return _events.validate_json(raw)
+    event: Event = _read(raw)
+    return event
 
 
 def event_to_json(event: Event) -> bytes:

@@ -15,7 +15,7 @@ from immutables import Map
 from actors.spec import InDoubt, Predicted
 from orchestrator.errors import IllegalEvent
 from orchestrator.pure.commands import Act
-from orchestrator.pure.queues import Queue
+from orchestrator.pure.queues import queue_of
 from orchestrator.pure.state import Acting, Preview
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ def begin(run: Run) -> Run:
             todo.append(index)
         else:
             results[index] = verdict
-    queue = Queue(tuple(todo))
+    queue = queue_of(tuple(todo))
     preview = Preview(todo=queue, left=len(todo), results=Map(results))
     return _settled(run._replace(phase="previewing", preview=preview, reason="dry run"))
 

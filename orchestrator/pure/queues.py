@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-__all__ = ["Heap", "Queue", "popped", "pushed"]
+__all__ = ["Heap", "Queue", "popped", "pushed", "queue_of"]
 
 
 class Queue(NamedTuple):
@@ -17,6 +17,8 @@ class Queue(NamedTuple):
     hang in a list, the last one first, until the front is used up.
     """
 
+    first: int | None = None
+    """The first one, if there is one."""
     front: tuple[int, ...] = ()
     at: int = 0
     """Where in `front` the first one stands; `front` is used up only when nobody is left."""
@@ -24,28 +26,29 @@ class Queue(NamedTuple):
 
     def push(self, item: int) -> Queue:
         """Add at the end."""
-        if self.at == len(self.front):
-            return Queue((item,))
-        return Queue(self.front, self.at, (self.later, item))
+        if self.first is None:
+            return Queue(item, (item,))
+        return Queue(self.first, self.front, self.at, (self.later, item))
 
     def extend(self, items: Sequence[int]) -> Queue:
         """Add several at the end."""
-        if self.at == len(self.front):
-            return Queue(tuple(items))
+        if self.first is None:
+            return queue_of(tuple(items))
         later = self.later
         for item in items:
             later = (later, item)
-        return Queue(self.front, self.at, later)
+        return Queue(self.first, self.front, self.at, later)
 
     def pop(self) -> Queue:
         """Drop the first."""
-        at = self.at + 1
-        return Queue(self.front, at, self.later) if at < len(self.front) else Queue(self._late())
+        front, at = self.front, self.at + 1
+        return (
+            Queue(front[at], front, at, self.later) if at < len(front) else queue_of(self._late())
+        )
 
-    @property
-    def first(self) -> int | None:
-        """The first one, if there is one."""
-        return self.front[self.at] if self.at < len(self.front) else None
+    def past(self, item: int) -> Queue:
+        """Drop the first if it is this one."""
+        return self.pop() if self.first == item else self
 
     def each(self) -> Iterator[int]:
         """Go from first to last."""
@@ -60,6 +63,11 @@ class Queue(NamedTuple):
             later, item = later
             items.append(item)
         return tuple(reversed(items))
+
+
+def queue_of(items: tuple[int, ...]) -> Queue:
+    """Begin a queue."""
+    return Queue(items[0], items) if items else Queue()
 
 
 class Heap(NamedTuple):

@@ -72,13 +72,13 @@ def _for_step(run: Run, incident: Incident) -> list[Remedy]:
         return []
     if incident.reason == "undo_failed":
         return [Remedy(kind="retry", step=incident.step)]
-    if run.step(index).applies == 0:
+    step = run.step(index)
+    if step.applies == 0:
         return []  # it never began, because of its input: beginning again would not mend that
-    touched = index in run.working.touched
     remedies = []
-    if not touched or run.actor(index).idempotent:
+    if not step.touched or run.actor(index).idempotent:
         remedies.append(Remedy(kind="retry", step=incident.step))
-    if touched:
+    if step.touched:
         remedies.append(Remedy(kind="resume", step=incident.step))
     return remedies
 
@@ -92,8 +92,7 @@ def _answered(run: Run, remedy: Remedy) -> Run:
     elif answered.reason == "undo_failed":
         run = rollback.due_undo(run, index, step)
     elif remedy.kind == "retry":
-        touched = index in run.working.touched
-        run = turns.ready(run, index, step._replace(retried=touched))
+        run = turns.ready(run, index, step._replace(retried=step.touched > 0))
     else:
         run = turns.probe(run, index, step._replace(goal="resume", doubts=0))
     rest = tuple(i for i in run.incidents if i is not answered)

@@ -22,7 +22,6 @@ from orchestrator.pure.turns import (
     probe,
     put,
     set_free,
-    untouched,
 )
 
 if TYPE_CHECKING:
@@ -39,7 +38,7 @@ def begin(run: Run, slot: tuple[str, int] | None) -> Run:
         slot = None
     members = range(len(shape.steps)) if slot is None else shape.slices[slot[0]][slot[1] - 1]
     missing = {index: _later_in(run, index, slot) for index in members}
-    undoable = [i for i in members if i in work.touched and _has_undo(run, i)]
+    undoable = [i for i in members if run.step(i).touched and _has_undo(run, i)]
     undoing = Undoing(slot, Map(missing), len(undoable), _unpassed(run, slot))
     # Going back answers whatever was open: a remedy for it must not be offered on the way.
     work = work._replace(undoing=undoing, failed_slot=slot)
@@ -95,7 +94,7 @@ def undone(run: Run, index: int, outcome: Outcome, at_ms: int) -> Run:
     spec, step = run.actor(index), run.step(index)
     match outcome:
         case Done():
-            run = untouched(put(run, index, step.in_phase("undone")), index)
+            run = put(run, index, step.untouched().in_phase("undone"))
             undoing = run.undoing._replace(left=run.undoing.left - 1)
             return _passed(run.working_on(run.working._replace(undoing=undoing)), [index])
         case Failed():
@@ -127,14 +126,14 @@ def due_undo(run: Run, index: int, step: StepRun) -> Run:
     """Make the undo of a step due."""
     work = run.working
     step = step._replace(phase="ready", verb="undo", goal="undo", doubts=0)
-    undos = pushed(work.undos, -work.touched[index], index)
+    undos = pushed(work.undos, -step.touched, index)
     return run.working_on(work._replace(steps=work.steps.set(index, step), undos=undos))
 
 
 def _visit(run: Run, index: int) -> tuple[Run, bool]:
     # Make the undo of a step due; say whether the rollback may pass it at once.
-    work, step = run.working, run.step(index)
-    if index not in work.touched:
+    step = run.step(index)
+    if not step.touched:
         return run, True
     if not _has_undo(run, index):
         return put(run, index, step.in_phase("left")), True

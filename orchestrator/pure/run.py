@@ -106,9 +106,10 @@ def evolve(run: Run, event: Event) -> Run:
     rule = RULES.get(type(event))
     if rule is None or run.phase not in rule.phases:
         raise IllegalEvent(f"'{event.type}' cannot happen to {run.id} while it is {run.phase}")
-    if event.at_ms < run.at_ms:
+    at_ms = event.at_ms
+    if at_ms < run.at_ms:
         raise IllegalEvent(f"'{event.type}' of {run.id} lies before the fact that it follows")
-    return rule.meaning(run.after(event.at_ms), event)
+    return rule.meaning(run.after(at_ms), event)
 
 
 def belongs(run: Run, event: ActFinished) -> bool:
@@ -127,7 +128,7 @@ def _answered_act(run: Run, event: ActFinished) -> int | None:
         acting = run.work.acting.get(index)
     else:
         return None
-    answers = acting is not None and (acting.verb, acting.attempt) == (event.verb, event.attempt)
+    answers = acting is not None and acting[:2] == (event.verb, event.attempt)
     return index if answers else None
 
 
@@ -232,7 +233,7 @@ def _approved(run: Run, event: Approved) -> Run:
 def _begin(run: Run) -> Run:
     shape = run.shaped
     slices = Map({name: (1, len(parts[0])) for name, parts in shape.slices.items()})
-    work = Work(Map(), Map(), Map(), began=0, left=len(shape.steps), slices=slices)
+    work = Work(Map(), Map(), began=0, left=len(shape.steps), slices=slices)
     run = run._replace(phase="running", work=work, reason="", paused=False)
     first = [index for index, missing in enumerate(shape.missing) if missing == 0]
     return settle(turns.open_steps(run, first))
@@ -245,10 +246,10 @@ def _act_started(run: Run, event: ActStarted) -> Run:
     index = _index(run, event.step)
     if run.phase == "previewing":
         return preview.began(run, index, event)
-    expected = duties.next_act(run, index, event.at_ms)
-    if expected is None or (expected.verb, expected.attempt) != (event.verb, event.attempt):
+    step = run.step(index)
+    if duties.next_verb(run, step, event.at_ms) != (event.verb, event.attempt):
         raise IllegalEvent(f"{event.verb} {event.attempt} of {event.step} in {run.id} is not due")
-    return duties.trimmed(turns.act_began(run, index, event.attempt))
+    return duties.trimmed(turns.act_began(run, index, step, event.attempt))
 
 
 def _act_finished(run: Run, event: ActFinished) -> Run:
@@ -257,8 +258,6 @@ def _act_finished(run: Run, event: ActFinished) -> Run:
         raise IllegalEvent(f"{event.verb} {event.attempt} of {event.step} is not under way")
     if run.phase == "previewing":
         return preview.finished(run, index, event)
-    work = run.working
-    run = run.working_on(work.acts(work.steps, work.acting.delete(index)))
     match event.verb:
         case "apply":
             run = steps.applied(run, index, event.outcome, event.at_ms)
@@ -266,7 +265,7 @@ def _act_finished(run: Run, event: ActFinished) -> Run:
             run = rollback.undone(run, index, event.outcome, event.at_ms)
         case _:
             run = steps.probed(run, index, event.outcome)
-    return settle(run)
+    return settle(turns.act_ended(run, index))
 
 
 def _taken_over(run: Run, event: TakenOver) -> Run:
@@ -355,9 +354,10 @@ def _turned(run: Run) -> Run:
 
 
 def _index(run: Run, step: str) -> int:
-    if step not in run.shaped.place:
+    index = run.shaped.place.get(step)
+    if index is None:
         raise IllegalEvent(f"{run.id} has no step {step}")
-    return run.shaped.place[step]
+    return index
 
 
 class Rule(NamedTuple):

@@ -64,7 +64,7 @@ def _settle_rollback(run: Run) -> Run:
     if run.replan:
         return _draft_again(run)
     changed = any(step.phase in ("undone", "left") for step in work.steps.values())
-    left = [run.shaped.steps[i].id for i in sorted(work.touched)]
+    left = [run.shaped.steps[i].id for i in run.touched]
     if not changed and not run.remains and work.stop == "asked":
         return ended(run, "cancelled", f"{run.reason}; nothing had been changed")
     what = "nothing was left to undo"
@@ -99,7 +99,7 @@ def _draft_again(run: Run) -> Run:
         revision=run.revision + 1,
         drafts=0,
         replan=False,
-        remains=(*run.remains, *(run.shaped.steps[i].id for i in sorted(run.working.touched))),
+        remains=(*run.remains, *(run.shaped.steps[i].id for i in run.touched)),
         work=None,
         window_closed=False,
     )

@@ -21,7 +21,6 @@ from orchestrator.pure.turns import (
     put,
     ready,
     settled,
-    untouched,
 )
 
 if TYPE_CHECKING:
@@ -41,16 +40,16 @@ def applied(run: Run, index: int, outcome: Outcome, at_ms: int) -> Run:
     spec, step = run.actor(index), run.step(index)
     match outcome:
         case Done():
-            problem = output_problem(run, index, outcome.outputs)
+            problem = output_problem(spec, outcome.outputs)
             if problem:
                 return incident(run, index, "apply", problem)
             if not outcome.changed and step.applies == 1:
-                run = untouched(run, index)
-            return settled(run, index, _succeeded(step, outcome))
+                step = step.untouched()
+            return settled(run, index, step.done(outcome.outputs))
         case Failed():
             return _failed(run, index, outcome, at_ms)
         case InDoubt() if spec.effect == "read":
-            return _begin_again(run, index, outcome.message)
+            return _begin_again(run, index, step, outcome.message)
         case InDoubt():
             return probe(run, index, step._replace(goal="apply", doubts=0))
         case Unexpected():
@@ -67,7 +66,7 @@ def _failed(run: Run, index: int, outcome: Failed, at_ms: int) -> Run:
     if mode.leaves == "partial":
         return _stop(run, index, step.in_phase("partial"), outcome)
     if not step.retried:
-        run = untouched(run, index)
+        step = step.untouched()
     if mode.retry and step.applies <= spec.retries.maximum and not run.working.stop:
         wait_s = spec.retries.backoff_s * spec.retries.factor ** (step.applies - 1)
         return delay(run, index, step, at_ms + wait_s * 1000)
@@ -121,14 +120,14 @@ def _probed_for_apply(run: Run, index: int, outcome: Found) -> Run:
     step = run.step(index)
     match outcome.state:
         case "applied":
-            problem = output_problem(run, index, outcome.outputs)
+            problem = output_problem(run.actor(index), outcome.outputs)
             if problem:
                 return incident(run, index, "verify", problem)
-            return settled(run, index, _succeeded(step, outcome))
+            return settled(run, index, step.done(outcome.outputs))
         case "not_applied" if step.goal == "apply":
-            return _begin_again(untouched(run, index), index, "was interrupted before it acted")
+            return _begin_again(run, index, step.untouched(), "was interrupted before it acted")
         case "not_applied":
-            run = untouched(run, index)
+            run = put(run, index, step.untouched())
             return incident(run, index, "verify", "verify says that it is not applied")
         case "partial" if step.goal == "apply":
             interrupted = Failed(mode="interrupted", message="it was applied in part")
@@ -152,16 +151,11 @@ def _probed_for_undo(run: Run, index: int, outcome: Found) -> Run:
             return undo_failed(run, index, f"still {outcome.state} after {step.undos} undos")
 
 
-def _succeeded(step: StepRun, outcome: Done | Found) -> StepRun:
-    return step._replace(phase="succeeded", outputs=outcome.outputs, retried=False)
-
-
-def _begin_again(run: Run, index: int, message: str) -> Run:
+def _begin_again(run: Run, index: int, step: StepRun, message: str) -> Run:
     # It is known not to have acted: it may begin again, a bounded number of times.
-    spec, step, work = run.actor(index), run.step(index), run.working
-    if work.stop:
+    if run.working.stop:
         return put(run, index, step.in_phase("failed"))
-    if step.applies > spec.retries.maximum + MAX_CRASHES:
+    if step.applies > run.actor(index).retries.maximum + MAX_CRASHES:
         text = f"{message}; {step.applies} attempts were interrupted"
-        return incident(run, index, "apply", text, doubt=True)
+        return incident(put(run, index, step), index, "apply", text, doubt=True)
     return ready(run, index, step)

@@ -11,20 +11,21 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from actors.spec import SecretRef, problem_with
-from orchestrator.pure.model import Condition, Confirm, Hold, Incident
+from orchestrator.pure.model import Condition, Hold, Incident
 from orchestrator.pure.queues import pushed
-from orchestrator.pure.state import NOTHING_YET, Acting, StepRun
+from orchestrator.pure.state import NOTHING_YET, READY, Acting
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from immutables import Map
 
-    from actors.spec import Value
-    from orchestrator.pure.state import Run, Shape
+    from actors.spec import ActorSpec, Value
+    from orchestrator.pure.state import Run, Shape, StepRun
 
 __all__ = [
     "act_began",
+    "act_ended",
     "delay",
     "holds",
     "incident",
@@ -37,7 +38,6 @@ __all__ = [
     "ready",
     "set_free",
     "settled",
-    "untouched",
 ]
 
 
@@ -47,20 +47,32 @@ def put(run: Run, index: int, step: StepRun) -> Run:
     return run.working_on(work._replace(steps=work.steps.set(index, step)))
 
 
-def act_began(run: Run, index: int, attempt: int) -> Run:
+def act_began(run: Run, index: int, step: StepRun, attempt: int) -> Run:
     """Claim the verb that is due on a step."""
-    work, step = run.working, run.step(index)
-    acting = work.acting.set(index, Acting(step.verb, attempt))
-    match step.verb:
-        case "apply":
-            step = step._replace(phase="acting", applies=attempt)
-            if run.actor(index).effect != "read" and index not in work.touched:
-                work = work.touches(work.touched.set(index, work.began))
-        case "undo":
-            step = step._replace(phase="acting", undos=attempt)
-        case _:
-            step = step._replace(phase="acting", probes=attempt)
-    return run.working_on(work.acts(work.steps.set(index, step), acting))
+    work = run.working
+    began = work.began
+    if step.verb == "apply" and not step.touched and run.actor(index).effect != "read":
+        began += 1
+        step = step.begun(attempt, began)
+    else:
+        step = step.begun(attempt, step.touched)
+    work = work.changed(
+        steps=work.steps.set(index, step),
+        acting=work.acting.set(index, Acting(step.verb, attempt)),
+        began=began,
+        left=work.left,
+        ready=work.ready.past(index),
+        probes=work.probes.past(index),
+    )
+    return run.working_on(work)
+
+
+def act_ended(run: Run, index: int) -> Run:
+    """Take an act that has reported from what is under way."""
+    work = run.working
+    if index not in work.acting:
+        return run
+    return run.working_on(work._replace(acting=work.acting.delete(index)))
 
 
 def ready(run: Run, index: int, step: StepRun) -> Run:
@@ -89,16 +101,6 @@ def delay(run: Run, index: int, step: StepRun, until_ms: int) -> Run:
     return run.working_on(work._replace(timers=pushed(work.timers, until_ms, index)))
 
 
-def untouched(run: Run, index: int) -> Run:
-    """Forget a touch: the world is known not to hold the step's effect."""
-    work = run.working
-    if index not in work.touched:
-        return run
-    step = run.step(index)._replace(retried=False)
-    steps, touched = work.steps.set(index, step), work.touched.delete(index)
-    return run.working_on(work._replace(steps=steps, touched=touched))
-
-
 def incident(run: Run, index: int, verb: str, message: str, *, doubt: bool = False) -> Run:
     """Keep an unexpected state of a step until a remedy answers it."""
     run = put(run, index, run.step(index).in_phase("unexpected"))
@@ -115,31 +117,45 @@ def settled(run: Run, index: int, step: StepRun) -> Run:
     """A step succeeded or was passed by a person: set free what waited for it."""
     work = run.working
     slices, freed = _freed_by(run.shaped, work.slices, index)
-    steps, left = work.steps.set(index, step), work.left - 1
-    if not freed:
-        return run.working_on(work._replace(steps=steps, left=left, slices=slices))
-    return _set_free(run, freed, steps, left, slices)
+    steps, acting, left = work.steps.set(index, step), work.acting, work.left - 1
+    if index in acting:
+        acting = acting.delete(index)
+    if freed:
+        return _set_free(run, freed, steps, left=left, slices=slices, acting=acting)
+    if slices is not work.slices:
+        work = work._replace(slices=slices)
+    work = work.changed(
+        steps=steps,
+        acting=acting,
+        began=work.began,
+        left=left,
+        ready=work.ready,
+        probes=work.probes,
+    )
+    return run.working_on(work)
 
 
 def set_free(run: Run, freed: Iterable[int]) -> Run:
     """Count down what steps wait for: open those whose turn has come, skip those that are off."""
     work = run.working
-    return _set_free(run, freed, work.steps, work.left, work.slices)
+    return _set_free(run, freed, work.steps, left=work.left, slices=work.slices)
 
 
 def _set_free(
     run: Run,
     freed: Iterable[int],
     steps: Map[int, StepRun],
+    *,
     left: int,
     slices: Map[str, tuple[int, int]],
+    **changed: Any,
 ) -> Run:
     # One new value at the end: this is where a fold spends its time.
     shape, awaited = run.shaped, run.working.awaited.mutate()
     opened: list[int] = []
-    waiting = list(freed)
+    missing, waiting = shape.missing, list(freed)
     for later in waiting:
-        count = awaited.get(later, shape.missing[later]) - 1
+        count = awaited.get(later, missing[later]) - 1
         awaited[later] = count
         if count > 0:
             continue
@@ -152,7 +168,8 @@ def _set_free(
         steps, left = steps.set(later, step.in_phase("skipped")), left - 1
         slices, more = _freed_by(shape, slices, later)
         waiting.extend(more)
-    return _open(run, opened, steps, left=left, slices=slices, awaited=awaited.finish())
+    changed |= {"left": left, "slices": slices, "awaited": awaited.finish()}
+    return _open(run, opened, steps, **changed)
 
 
 def _freed_by(
@@ -191,21 +208,21 @@ def _open(run: Run, opened: Iterable[int], before: Map[int, StepRun], **changed:
     work, shape, trouble = run.working, run.shaped, []
     steps, queued, gates, timers = before.mutate(), [], work.gates, work.timers
     for index in opened:
-        step = steps.get(index, NOTHING_YET)
+        step = steps.get(index)
         match shape.steps[index].gate:
-            case Confirm():
-                steps[index] = step.in_phase("gate")
-                gates = gates.set(index, True)
-            case Hold(until_ms=until_ms):
-                steps[index] = step._replace(phase="holding", until_ms=until_ms)
-                timers = pushed(timers, until_ms, index)
-            case _:
+            case None:
                 problem = _input_problem(shape, index, before)
                 if problem:
                     trouble.append((index, problem))
                 else:
-                    steps[index] = step.in_phase("ready")
+                    steps[index] = step.in_phase("ready") if step else READY
                     queued.append(index)
+            case Hold(until_ms=until_ms):
+                steps[index] = (step or NOTHING_YET)._replace(phase="holding", until_ms=until_ms)
+                timers = pushed(timers, until_ms, index)
+            case _:
+                steps[index] = (step or NOTHING_YET).in_phase("gate")
+                gates = gates.set(index, True)
     ready = work.ready.extend(queued)
     work = work._replace(steps=steps.finish(), ready=ready, gates=gates, timers=timers, **changed)
     run = run.working_on(work)
@@ -275,13 +292,13 @@ def inputs(run: Run, index: int) -> dict[str, Value]:
     return values
 
 
-def output_problem(run: Run, index: int, outputs: Mapping[str, Value]) -> str | None:
+def output_problem(spec: ActorSpec, outputs: Mapping[str, Value]) -> str | None:
     """Check what a step put out against what its manifest declares."""
-    spec = run.actor(index)
+    wanted = spec.outputs
     for name in outputs:
-        if name not in spec.outputs:
+        if name not in wanted:
             return f"it put out {name}, which its manifest does not declare"
-    for name, declared in spec.outputs.items():
+    for name, declared in wanted.items():
         if name not in outputs:
             if declared.required:
                 return f"it did not put out {name}"

@@ -484,7 +484,7 @@ def key(state: State) -> tuple[Any, ...]:
         tuple(work.ready.each()),
         tuple(work.probes.each()),
         tuple(sorted(work.acting.items())),
-        tuple(sorted(work.touched, key=lambda i: work.touched[i])),
+        tuple(sorted(run.touched, key=lambda index: work.steps[index].touched)),
         tuple(sorted(work.gates)),
         tuple(sorted(work.slices.items())),
         tuple(sorted(work.failed_slices.items())),
@@ -495,8 +495,9 @@ def key(state: State) -> tuple[Any, ...]:
 
 
 def _step_key(one: Any, at_ms: int) -> tuple[Any, ...]:
-    fields = one._replace(until_ms=max(0, one.until_ms - at_ms), outputs=one.outputs is not None)
-    return tuple(fields)
+    # The order of touches stands beside; how many came before does not matter.
+    until_ms = max(0, one.until_ms - at_ms)
+    return tuple(one._replace(until_ms=until_ms, touched=0, outputs=one.outputs is not None))
 
 
 # --- all plans ------------------------------------------------------------------------------------
