@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import base64
+import io
+import json
 import os
 import signal
 import socket
 import stat
 import subprocess
 import sys
+import zipfile
+from importlib.util import MAGIC_NUMBER
 from pathlib import Path
 
 import pytest
 
-from actors.ansible import lukewarm
+from actors.ansible import inside, lukewarm
 from actors.spec import Done
 from ansible_rig import ROOT, Actor, until
 
@@ -89,14 +94,82 @@ AnsibleModule(argument_spec={}).exit_json(changed=False, mine=True)
 """
 
 
-def test_what_is_lent_is_never_taken_for_an_actors_own(actor: Actor, home: Path) -> None:
+def lending(actor: Actor, home: Path) -> Path:
+    """Play until the server has built what it lends."""
     actor.write(TOUCH)
     for _ in range(4):
         assert isinstance(actor.ask("apply"), Done)
-    built = until(
-        lambda: [*home.glob("modules-????????????????????")], "it has built what it lends"
+    found = "modules-????????????????????"
+    built: list[Path] = until(lambda: [*home.glob(found)], "it has built what it lends")
+    return built[0]
+
+
+def archive(built: Path) -> bytes:
+    """Take the archive out of what Ansible keeps of a module."""
+    from ansible.executor import (  # type: ignore[import-untyped]  # noqa: PLC0415 - slow to import
+        module_common,
     )
-    (lent,) = (path for path in built[0].glob("ansible.modules.stat-*") if path.suffix != ".lock")
+
+    return base64.b64decode(module_common._CachedModule.load(str(built)).zip_data)
+
+
+def test_a_play_on_this_machine_borrows_its_modules_with_their_byte_code(
+    actor: Actor, home: Path, tmp_path: Path
+) -> None:
+    lent = lending(actor, home) / "ansible.modules.command-ZIP_DEFLATED-none"
+    kept = tmp_path / "kept"
+    actor.write(
+        "- name: Keep what this very task was built from\n"
+        "  ansible.builtin.command:\n"
+        f"    argv: [sh, -c, 'cp \"$ANSIBLE_LOCAL_TEMP\"/ansiballz_cache/{lent.name} {kept}']"
+    )
+    assert isinstance(actor.ask("apply"), Done)
+    with zipfile.ZipFile(io.BytesIO(archive(kept))) as near:
+        names = {entry.filename for entry in near.infolist()}
+        sources = {name for name in names if name.endswith(".py")}
+        assert {f"{name}c" for name in sources} == names - sources
+        with zipfile.ZipFile(io.BytesIO(archive(lent))) as bare:
+            assert {entry.filename for entry in bare.infolist()} == sources
+            assert all(bare.read(name) == near.read(name) for name in sources)
+
+
+def test_byte_code_of_another_python_is_left_aside(
+    actor: Actor, home: Path, tmp_path: Path
+) -> None:
+    lent = lending(actor, home) / "near" / "ansible.modules.command-ZIP_DEFLATED-none"
+    for name, magic in (("own.zip", MAGIC_NUMBER), ("foreign.zip", b"\x01\x02\r\n")):
+        with (
+            zipfile.ZipFile(io.BytesIO(archive(lent))) as near,
+            zipfile.ZipFile(tmp_path / name, "w") as made,
+        ):
+            for entry in near.infolist():
+                content = near.read(entry)
+                compiled = entry.filename.endswith(".pyc")
+                made.writestr(entry, magic + content[4:] if compiled else content)
+        look = "import ansible.module_utils.basic as b; print(b.__file__, b.AnsibleModule.__name__)"
+        said = subprocess.run(
+            [sys.executable, "-S", "-c", look],
+            env={"PYTHONPATH": str(tmp_path / name)},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout.split()
+        suffix = "pyc" if name == "own.zip" else "py"
+        assert said == [f"{tmp_path / name}/ansible/module_utils/basic.{suffix}", "AnsibleModule"]
+
+
+@pytest.mark.parametrize(("transports", "near"), [("local local", True), ("local ssh", False)])
+def test_byte_code_is_for_plays_that_reach_nobody_else(
+    tmp_path: Path, transports: str, near: bool
+) -> None:
+    hosts = {f"h{n}": {"ansible_connection": one} for n, one in enumerate(transports.split())}
+    file = tmp_path / "inventory.json"
+    file.write_text(json.dumps({"targets": {"hosts": hosts}}))
+    assert inside.is_near(file) is near
+
+
+def test_what_is_lent_is_never_taken_for_an_actors_own(actor: Actor, home: Path) -> None:
+    lent = lending(actor, home) / "near" / "ansible.modules.stat-ZIP_DEFLATED-none"
     before = lent.read_bytes()
     actor.write(
         "- {stat: {}, register: said}\n- ansible.builtin.assert: {that: said.mine}\n"
