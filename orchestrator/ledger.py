@@ -178,13 +178,12 @@ class Ledger:
             chain = Chain(run, seq=after, head=self._hash(number, after) if after else None)
         if newest is not None and newest > tables.key(number, last):
             raise chain.broken(last + 1, "the run ends before it")
-        base = tables.key(number, 0)
         while chain.seq < last:
             span = (tables.key(number, chain.seq), tables.key(number, last), CHUNK)
             with explaining(self.path):
                 records = fetched(self._connection, tables.SPAN, *span)
             for key, envelope, digest in records:
-                if key != base + chain.seq + 1:
+                if key != tables.key(number, chain.seq) + 1:
                     break
                 yield chain.follow(envelope, digest)
             else:

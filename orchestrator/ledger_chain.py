@@ -108,7 +108,7 @@ class Chain:
             raise self.broken(seq, "only the first record names another run")
         self.seq, self.epoch, self.at_ms, self.head = seq, epoch, at_ms, digest
         event = envelope[opening.end() : -len(closing)]
-        return tuple.__new__(Raw, (seq, epoch, at_ms, event, envelope, digest, after))
+        return Raw(seq, epoch, at_ms, event, envelope, digest, after)
 
     def broken(self, seq: int, why: str) -> Corrupted:
         """Say where the chain breaks."""

@@ -164,7 +164,7 @@ def collector_at_rest(young: int = 50_000) -> Iterator[None]:
 
     A run holds no cycles; walking it doubles the cost of a step in a plan of 100,000. What has
     grown meanwhile is not walked afterwards either; it goes when nothing refers to it any more.
-    It begins to look once so many objects are new, or never (0).
+    The collector begins when `young` objects are new; with 0 it never does.
     """
     thresholds = gc.get_threshold()
     gc.collect()

@@ -4,14 +4,15 @@
 2. A fork plays one play and ends; nothing of it can get back into the process that was forked.
 3. What Ansible sends of its own most used modules is built once and lent to every play. An actor's
    own modules are built in the play that uses them, and one of the same name is not taken for ours.
-4. To a play that reaches nobody but this machine they are lent with their byte code: a module is
-   dozens of files, which Python would else compile at every task. Another Python leaves it aside.
-   Hosts elsewhere are not sent three times as much to save them that.
+4. To a play that reaches nobody but this machine they are lent with byte code: each brings dozens
+   of files, which Python would else compile at every task. Another Python leaves it aside. Hosts
+   elsewhere are not sent three times as much to save them that.
 """
 
 from __future__ import annotations
 
 import base64
+import contextlib
 import dataclasses
 import importlib.util
 import io
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
 
     from actors.ansible.shim import Job
 
-__all__ = ["build_modules", "is_near", "play_inside", "preload"]
+__all__ = ["build_modules", "is_local", "play_inside", "preload"]
 
 WHOLE: Final = ("connection", "shell", "become", "callback", "vars")
 """Kinds of plugins that every play looks through."""
@@ -54,10 +55,12 @@ MODULES: Final = (
     "lineinfile",
 )  # fmt: skip
 """What is lent, the most used first."""
-NEAR: Final = "near"
-"""Where among what is lent the same stands with its byte code."""
+LOCAL: Final = "local"
+"""The folder, within that of what is lent, which holds the same with byte code."""
 UNCHECKED: Final = 1
-"""Byte code that is good whatever the source's day."""
+"""A flag of byte code (PEP 552): Python does not hold it against the source beside it."""
+OWN: Final = "ansible/modules/"
+"""Where a module itself stands in its archive, among its utilities."""
 CACHE: Final = "ansiballz_cache"
 COMPRESSION: Final = "ZIP_DEFLATED"
 
@@ -110,9 +113,9 @@ def build_modules(place: Path) -> None:
                 module_compression=COMPRESSION,
             )
         built = beside / CACHE
-        (built / NEAR).mkdir(mode=0o700)
+        (built / LOCAL).mkdir(mode=0o700)
         for path in built.glob("ansible.modules.*-none"):
-            _add_byte_code(path, built / NEAR / path.name)
+            _add_byte_code(path, built / LOCAL / path.name)
         built.rename(place)
     finally:
         shutil.rmtree(beside, ignore_errors=True)
@@ -134,8 +137,9 @@ def play_inside(job: Job, modules: Path) -> NoReturn:
         constants.DEFAULT_LOCAL_TMP = job.scratch[0]
         constants.ANSIBLE_HOME = job.environ["ANSIBLE_HOME"]
         cli.init_plugin_loader = _initialised_already
-        lent = modules / NEAR if is_near(Path(job.inventory)) else modules
-        _borrow_modules(lent, Path(job.scratch[0]) / CACHE, Path(job.playbook).parent)
+        with contextlib.suppress(OSError, ValueError, LookupError):  # then it builds its own
+            lent = modules / LOCAL if is_local(Path(job.inventory)) else modules
+            _borrow_modules(lent, Path(job.scratch[0]) / CACHE, Path(job.playbook).parent)
         sys.argv = command_of(job)
         PlaybookCLI.cli_executor(sys.argv)
     except SystemExit as ended:
@@ -146,7 +150,7 @@ def play_inside(job: Job, modules: Path) -> NoReturn:
         os._exit(code)
 
 
-def _add_byte_code(path: Path, beside: Path) -> None:
+def _add_byte_code(path: Path, to: Path) -> None:
     from ansible.executor import module_common  # noqa: PLC0415 - as above
 
     built = module_common._CachedModule.load(str(path))  # noqa: SLF001 - it has no other name
@@ -158,11 +162,15 @@ def _add_byte_code(path: Path, beside: Path) -> None:
         for entry in bare.infolist():
             source = bare.read(entry)
             full.writestr(entry, source)
-            code = compile(source, entry.filename, "exec", dont_inherit=True)
+            # By the path of its code Ansible knows a module that says that something is deprecated;
+            # the path of byte code is fixed here, so the module itself has none.
+            if not entry.filename.endswith(".py") or entry.filename.startswith(OWN):
+                continue
+            code = compile(source, entry.filename, "exec", dont_inherit=True, optimize=0)
             compiled = zipfile.ZipInfo(f"{entry.filename}c", entry.date_time)
             compiled.compress_type = zipfile.ZIP_DEFLATED
             full.writestr(compiled, _byte_code(code, source))
-    dataclasses.replace(built, zip_data=base64.b64encode(made.getvalue())).dump(str(beside))
+    dataclasses.replace(built, zip_data=base64.b64encode(made.getvalue())).dump(str(to))
 
 
 def _byte_code(code: CodeType, source: bytes) -> bytes:
@@ -170,7 +178,7 @@ def _byte_code(code: CodeType, source: bytes) -> bytes:
     return head + importlib.util.source_hash(source) + marshal.dumps(code)
 
 
-def is_near(inventory: Path) -> bool:
+def is_local(inventory: Path) -> bool:
     """Say whether all that an inventory holds is this machine."""
     hosts = json.loads(inventory.read_text())["targets"]["hosts"].values()
     return all(host["ansible_connection"] == "local" for host in hosts)

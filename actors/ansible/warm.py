@@ -74,7 +74,13 @@ def _listening(directory: Path, name: str) -> socket.socket:
 def _modules(directory: Path) -> Path:
     """Name the folder of built modules: good for one installation of Ansible and of Python."""
     status = Path(__file__).with_name("inside.py").stat()
-    parts = (sys.version, sys.prefix, version("ansible-core"), str(status.st_mtime_ns))
+    parts = (
+        sys.version,
+        sys.prefix,
+        version("ansible-core"),
+        str(status.st_mtime_ns),
+        str(status.st_size),
+    )
     return directory / f"modules-{sha256(repr(parts).encode()).hexdigest()[:20]}"
 
 

@@ -71,7 +71,7 @@ def act_ended(run: Run, index: int) -> Run:
     """Take an act that has reported from what is under way."""
     work = run.working
     if index not in work.acting:
-        return run
+        return run  # `settled` has, in the copy that it makes anyway
     return run.working_on(work._replace(acting=work.acting.delete(index)))
 
 
@@ -220,7 +220,7 @@ def _open(run: Run, opened: Iterable[int], before: Map[int, StepRun], **changed:
             case Hold(until_ms=until_ms):
                 steps[index] = (step or NOTHING_YET)._replace(phase="holding", until_ms=until_ms)
                 timers = pushed(timers, until_ms, index)
-            case _:
+            case _:  # a person answers
                 steps[index] = (step or NOTHING_YET).in_phase("gate")
                 gates = gates.set(index, True)
     ready = work.ready.extend(queued)

@@ -17,8 +17,8 @@ from pathlib import Path
 
 import pytest
 
-from actors.ansible import inside, lukewarm
-from actors.spec import Done
+from actors.ansible import inside, lukewarm, reach
+from actors.spec import Done, Target
 from ansible_rig import ROOT, Actor, until
 
 TOUCH = "- {name: Touch, ansible.builtin.command: {argv: ['true']}}"
@@ -124,26 +124,28 @@ def test_a_play_on_this_machine_borrows_its_modules_with_their_byte_code(
         f"    argv: [sh, -c, 'cp \"$ANSIBLE_LOCAL_TEMP\"/ansiballz_cache/{lent.name} {kept}']"
     )
     assert isinstance(actor.ask("apply"), Done)
-    with zipfile.ZipFile(io.BytesIO(archive(kept))) as near:
-        names = {entry.filename for entry in near.infolist()}
+    with zipfile.ZipFile(io.BytesIO(archive(kept))) as full:
+        names = {entry.filename for entry in full.infolist()}
         sources = {name for name in names if name.endswith(".py")}
-        assert {f"{name}c" for name in sources} == names - sources
+        own = {"ansible/modules/__init__.py", "ansible/modules/command.py"}
+        assert own < sources
+        assert {f"{name}c" for name in sources - own} == names - sources
         with zipfile.ZipFile(io.BytesIO(archive(lent))) as bare:
             assert {entry.filename for entry in bare.infolist()} == sources
-            assert all(bare.read(name) == near.read(name) for name in sources)
+            assert all(bare.read(name) == full.read(name) for name in sources)
 
 
 def test_byte_code_of_another_python_is_left_aside(
     actor: Actor, home: Path, tmp_path: Path
 ) -> None:
-    lent = lending(actor, home) / "near" / "ansible.modules.command-ZIP_DEFLATED-none"
+    lent = lending(actor, home) / "local" / "ansible.modules.command-ZIP_DEFLATED-none"
     for name, magic in (("own.zip", MAGIC_NUMBER), ("foreign.zip", b"\x01\x02\r\n")):
         with (
-            zipfile.ZipFile(io.BytesIO(archive(lent))) as near,
+            zipfile.ZipFile(io.BytesIO(archive(lent))) as full,
             zipfile.ZipFile(tmp_path / name, "w") as made,
         ):
-            for entry in near.infolist():
-                content = near.read(entry)
+            for entry in full.infolist():
+                content = full.read(entry)
                 compiled = entry.filename.endswith(".pyc")
                 made.writestr(entry, magic + content[4:] if compiled else content)
         look = "import ansible.module_utils.basic as b; print(b.__file__, b.AnsibleModule.__name__)"
@@ -158,18 +160,23 @@ def test_byte_code_of_another_python_is_left_aside(
         assert said == [f"{tmp_path / name}/ansible/module_utils/basic.{suffix}", "AnsibleModule"]
 
 
-@pytest.mark.parametrize(("transports", "near"), [("local local", True), ("local ssh", False)])
+@pytest.mark.parametrize(
+    ("transports", "local"), [("", True), ("local local", True), ("local ssh", False)]
+)
 def test_byte_code_is_for_plays_that_reach_nobody_else(
-    tmp_path: Path, transports: str, near: bool
+    tmp_path: Path, transports: str, local: bool
 ) -> None:
-    hosts = {f"h{n}": {"ansible_connection": one} for n, one in enumerate(transports.split())}
+    targets = tuple(
+        Target(name=f"h{n}", connection={"transport": transport})
+        for n, transport in enumerate(transports.split())
+    )
     file = tmp_path / "inventory.json"
-    file.write_text(json.dumps({"targets": {"hosts": hosts}}))
-    assert inside.is_near(file) is near
+    file.write_text(json.dumps(reach.inventory(targets, reach.Options(), str(tmp_path))))
+    assert inside.is_local(file) is local
 
 
 def test_what_is_lent_is_never_taken_for_an_actors_own(actor: Actor, home: Path) -> None:
-    lent = lending(actor, home) / "near" / "ansible.modules.stat-ZIP_DEFLATED-none"
+    lent = lending(actor, home) / "local" / "ansible.modules.stat-ZIP_DEFLATED-none"
     before = lent.read_bytes()
     actor.write(
         "- {stat: {}, register: said}\n- ansible.builtin.assert: {that: said.mine}\n"

@@ -31,4 +31,7 @@ def test_who_came_first_is_first_and_old_ones_stay_true(
         versions.append((queue, tuple(held)))
     for version, expected in versions:
         assert tuple(version.each()) == expected
+        assert version.past(-1) == version
+        if expected:
+            assert tuple(version.past(expected[0]).each()) == expected[1:]
         assert version.first == (expected[0] if expected else None)
