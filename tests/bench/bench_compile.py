@@ -1,12 +1,14 @@
 """How long compiling takes per step, how it grows, and what share the digest has.
 
-Run: python tests/bench/bench_compile.py [largest number of steps]
+Run: python tests/bench/bench_compile.py [largest number of steps] [--rounds 5]
 """
 
 from __future__ import annotations
 
-import sys
+import argparse
+import statistics
 import time
+from collections import defaultdict
 from typing import TYPE_CHECKING
 
 from actors.spec import ActorSpec, IntegerParam, Retries, TargetsParam
@@ -84,8 +86,8 @@ def world(count: int, budget: int) -> tuple[Ticket, Catalog, Inventory]:
     return ticket, catalog, Inventory.model_validate({"objects": objects, "budgets": budgets})
 
 
-def measure(draft: Json, hosts: int, budget: int) -> tuple[float, float, int]:
-    """Return seconds for compiling, seconds for the digest, and the number of steps."""
+def measure(draft: Json, hosts: int, budget: int) -> tuple[float, float]:
+    """Return the seconds that compiling and the digest took."""
     ticket, catalog, inventory = world(hosts, budget)
     with collector_at_rest():  # as around every driver, which is who lets a draft be compiled
         started = time.perf_counter()
@@ -96,26 +98,34 @@ def measure(draft: Json, hosts: int, budget: int) -> tuple[float, float, int]:
         if not isinstance(plan, Plan):
             raise SystemExit(str(plan))
         plan.digest()
-        return compiled - started, time.perf_counter() - compiled, len(plan.steps)
+        return compiled - started, time.perf_counter() - compiled
 
 
 def main() -> None:
-    """Print one line for each shape and size."""
-    largest = int(sys.argv[1]) if len(sys.argv) > 1 else 100_000
+    """Print one line for each shape and size: medians of rounds in which all take turns."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("largest", nargs="?", type=int, default=100_000)
+    parser.add_argument("--rounds", type=int, default=5)
+    arguments = parser.parse_args()
+    sizes = [size for size in (1_000, 10_000, 100_000) if size <= arguments.largest]
     shapes: dict[str, Callable[[int], Json]] = {"layered": layered, "rolling": rolling}
-    print(f"{'shape':8} {'steps':>8} {'compile us':>10} {'digest us':>10} {'share':>6} {'s':>6}")
-    for name, shape in shapes.items():
-        for count in (1_000, 10_000, 100_000):
-            if count > largest:
-                continue
-            hosts, budget = (LAYER, 20) if name == "layered" else (count, 1)
-            compiling, digesting, steps = measure(shape(count), hosts, budget)
-            total = compiling + digesting
-            print(
-                f"{name:8} {steps:8} {compiling / steps * 1e6:10.1f} "
-                f"{digesting / steps * 1e6:10.1f}"
-                f" {digesting / total:6.0%} {total:6.2f}"
-            )
+    costs: dict[tuple[str, int], list[tuple[float, float]]] = defaultdict(list)
+    measure(layered(1_000), LAYER, 20)  # the first is not counted: imports
+    for _ in range(arguments.rounds):
+        for name, shape in shapes.items():
+            for size in sizes:
+                hosts, budget = (LAYER, 20) if name == "layered" else (size, 1)
+                costs[name, size].append(measure(shape(size), hosts, budget))
+    head = ("shape", "steps", "compile us", "digest us", "s", "a step, beside 1,000")
+    print("".join(f"{cell:>12}" for cell in head[:-1]), f"{head[-1]:>22}")
+    for name in shapes:
+        alone = 0.0
+        for size in sizes:
+            compiling, digesting = map(statistics.median, zip(*costs[name, size], strict=True))
+            total = (compiling + digesting) / size
+            alone = alone or total
+            each = f"{compiling / size * 1e6:>12.1f}{digesting / size * 1e6:>12.1f}"
+            print(f"{name:>12}{size:>12}{each}{total * size:>12.2f} {total / alone:>22.2f}")
 
 
 if __name__ == "__main__":
