@@ -16,7 +16,6 @@
 from __future__ import annotations
 
 import json
-from operator import itemgetter
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from orchestrator import ledger_schema as tables
@@ -148,7 +147,7 @@ class Ledger:
 
     def events(self, run: str) -> Iterator[Event]:
         """Read all events of a run, verifying its chain on the way."""
-        return map(itemgetter(1), self._decoded(run, 0))
+        return (event for _, event in self._decoded(run, 0))
 
     def _decoded(self, run: str, after: int) -> Iterator[tuple[Raw, Event]]:
         from orchestrator.pure.events import event_from_json  # noqa: PLC0415 - `rows` needs no pydantic
@@ -183,7 +182,7 @@ class Ledger:
             with explaining(self.path):
                 records = fetched(self._connection, tables.SPAN, *span)
             for key, envelope, digest in records:
-                if key != tables.key(number, chain.seq) + 1:
+                if key != tables.key(number, chain.seq + 1):
                     break
                 yield chain.follow(envelope, digest)
             else:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from actors.spec import Verb
     from orchestrator.pure.commands import Command
-    from orchestrator.pure.queues import Heap
+    from orchestrator.pure.queues import Heap, Queue
     from orchestrator.pure.state import Run, StepRun, Work
 
 __all__ = ["capacity", "due", "next_verb", "trimmed", "wakes_at", "window_end_ms"]
@@ -101,16 +101,19 @@ def capacity(run: Run) -> int:
 def trimmed(run: Run) -> Run:
     """Drop stale entries from the heads of the queues."""
     work = run.working
-    steps, ready, probes = work.steps, work.ready, work.probes
-    while (first := ready.first) is not None and not _is(steps.get(first, NOTHING_YET), "apply"):
-        ready = ready.pop()
-    while (first := probes.first) is not None and not _is(steps.get(first, NOTHING_YET), "verify"):
-        probes = probes.pop()
+    ready, probes = _fresh(work, work.ready, "apply"), _fresh(work, work.probes, "verify")
     if work.undos or work.timers or work.undo_timers:
         work = _trimmed_heaps(run, work)
     if ready is not work.ready or probes is not work.probes:
         work = work._replace(ready=ready, probes=probes)
     return run if work is run.work else run.working_on(work)
+
+
+def _fresh(work: Work, queue: Queue, verb: Verb) -> Queue:
+    steps = work.steps
+    while (first := queue.first) is not None and not _is(steps.get(first, NOTHING_YET), verb):
+        queue = queue.pop()
+    return queue
 
 
 def _trimmed_heaps(run: Run, work: Work) -> Work:

@@ -18,7 +18,7 @@ class Queue(NamedTuple):
     """
 
     first: int | None = None
-    """The first one, if there is one."""
+    """The first one, if there is one: `front[at]`, kept apart because every event asks for it."""
     front: tuple[int, ...] = ()
     at: int = 0
     """Where in `front` the first one stands; `front` is used up only when nobody is left."""

@@ -50,14 +50,11 @@ def put(run: Run, index: int, step: StepRun) -> Run:
 def act_began(run: Run, index: int, step: StepRun, attempt: int) -> Run:
     """Claim the verb that is due on a step."""
     work = run.working
-    began = work.began
-    if step.verb == "apply" and not step.touched and run.actor(index).effect != "read":
-        began += 1
-        step = step.begun(attempt, began)
-    else:
-        step = step.begun(attempt, step.touched)
+    began, touched = work.began, step.touched
+    if step.verb == "apply" and not touched and run.actor(index).effect != "read":
+        began = touched = began + 1
     work = work.changed(
-        steps=work.steps.set(index, step),
+        steps=work.steps.set(index, step.begun(attempt, touched)),
         acting=work.acting.set(index, Acting(step.verb, attempt)),
         began=began,
         left=work.left,
@@ -120,10 +117,8 @@ def settled(run: Run, index: int, step: StepRun) -> Run:
     steps, acting, left = work.steps.set(index, step), work.acting, work.left - 1
     if index in acting:
         acting = acting.delete(index)
-    if freed:
+    if freed or slices is not work.slices:
         return _set_free(run, freed, steps, left=left, slices=slices, acting=acting)
-    if slices is not work.slices:
-        work = work._replace(slices=slices)
     work = work.changed(
         steps=steps,
         acting=acting,

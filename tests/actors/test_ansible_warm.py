@@ -175,6 +175,14 @@ def test_byte_code_is_for_plays_that_reach_nobody_else(
     assert inside.is_local(file) is local
 
 
+def test_a_play_that_cannot_borrow_builds_its_own(actor: Actor, home: Path) -> None:
+    lent = lending(actor, home) / "local" / "ansible.modules.command-ZIP_DEFLATED-none"
+    lent.unlink()
+    lent.mkdir()  # of which nobody can make a hard link
+    actor.write(TOUCH)
+    assert isinstance(actor.ask("apply"), Done)
+
+
 def test_what_is_lent_is_never_taken_for_an_actors_own(actor: Actor, home: Path) -> None:
     lent = lending(actor, home) / "local" / "ansible.modules.stat-ZIP_DEFLATED-none"
     before = lent.read_bytes()
