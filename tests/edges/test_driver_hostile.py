@@ -125,8 +125,9 @@ def test_an_apply_that_answers_like_a_verify_is_an_incident(ws: Path, kinds: Pat
 
 
 def test_an_act_that_never_ends_is_stopped_then_killed_then_verified(ws: Path, kinds: Path) -> None:
-    short = rig.CHANGE.replace("apply_s: 20, verify_s: 10", "apply_s: 1, verify_s: 2")
-    rig.build(ws, how="ignores all signals once", change=short)
+    rig.build(
+        ws, how="ignores all signals once", change=rig.CHANGE.replace("apply_s: 20", "apply_s: 6")
+    )
     run = rig.opened(ws, rig.chain("a"))
     Process(ws, run, Mishap(grace_s=0.2), kinds).ends("succeeded")
     found = outcomes(ws, run, "a")

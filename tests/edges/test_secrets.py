@@ -215,7 +215,7 @@ def test_a_dry_run_that_tells_a_secret_in_its_diff_writes_it_nowhere(
 def test_while_an_act_knows_a_secret_no_process_shows_it_and_its_end_leaves_nothing(
     ws: Path, kinds: Path, canaries: Canaries
 ) -> None:
-    short = CHANGE.replace("apply_s: 20, verify_s: 10", "apply_s: 4, verify_s: 2")
+    short = CHANGE.replace("apply_s: 20", "apply_s: 8")
     workspace(ws, canaries, "tells and hangs once", short)
     run = rig.opened(ws, drafted("by_env"))
     driver = Process(ws, run, Mishap(grace_s=0.3), kinds, **canaries.environ)
