@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import functools
 import os
 import pwd
 import shutil
@@ -96,7 +97,8 @@ def needed_tools(*also: str) -> None:
         raise NotHere(f"what is in the packages {names} is missing: apt-get install {names}")
 
 
-def entrance() -> list[str]:
+@functools.cache
+def entrance() -> tuple[str, ...]:
     """Return the command that enters namespaces in which hosts can be, or say what is missing."""
     enter = ["unshare"]
     if os.geteuid():
@@ -108,7 +110,7 @@ def entrance() -> list[str]:
     else:
         needed_tools()
     _tried([*enter, *SPACES, "sh", "-c", TRIAL])
-    return enter
+    return tuple(enter)
 
 
 def _tried(command: list[str]) -> None:

@@ -31,7 +31,7 @@ from typing import Any, Final
 
 ROOT: Final = Path("/mnt")
 NET: Final = "10.203.0"
-UP_TIMEOUT_S: Final = 20.0
+UP_TIMEOUT_S: Final = 60.0
 CONNECT_TIMEOUT_S: Final = 30.0
 CHUNK: Final = 65_536
 # What would reach through to the machine that all hosts share.

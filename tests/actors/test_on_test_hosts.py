@@ -15,6 +15,8 @@ import pytest
 from actors.catalog import record_evidence
 from actors.contract import prove
 from hosts import Lab, NotHere
+from hosts_base import base_tree
+from hosts_ground import entrance
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -36,11 +38,17 @@ ACTORS = _of_the_kind()
 WITH_DEVICES = frozenset({"linux.lvm_extend"})
 
 
-def _lacking(lab: Lab, name: str) -> str | None:
-    """Say what an actor's cases need and these hosts cannot have."""
-    if name not in WITH_DEVICES:
-        return None
-    code, _, err = lab[1].run("mknod", "/dev/tried", "b", "7", "0")
+def _lacking(name: str, folder: Path) -> str | None:
+    """Say what an actor's cases need and cannot be had here."""
+    try:
+        entrance()
+        base_tree()
+        if name not in WITH_DEVICES:
+            return None
+        with Lab(1, folder) as lab:
+            code, _, err = lab[1].run("mknod", "/dev/tried", "b", "7", "0")
+    except NotHere as error:
+        return f"no test hosts here: {error}"
     why = "its cases make loop devices on hosts, which only the root of this machine may"
     return f"{why} ({err.strip()})" if code else None
 
@@ -98,12 +106,7 @@ def test_an_actor_keeps_every_promise_on_real_hosts(
     request: pytest.FixtureRequest,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    try:
-        with Lab(1, tmp_path / "can") as lab:
-            lacking = _lacking(lab, name)
-    except NotHere as error:
-        pytest.skip(f"no test hosts here: {error}")
-    if lacking:
+    if lacking := _lacking(name, tmp_path / "can"):
         pytest.skip(lacking)
     if not request.config.getoption("--rewrite"):
         monkeypatch.setenv("INTERLOCK_CUTS", os.environ.get("INTERLOCK_CUTS", "1"))
