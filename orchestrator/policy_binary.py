@@ -12,6 +12,7 @@ import contextlib
 import json
 import os
 import shutil
+import socket
 import subprocess
 import sys
 import tempfile
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 
 __all__ = ["OpaBinary", "binary_version", "find_binary"]
 
-START_S: Final = 10.0
+START_S: Final = 30.0
 CHECK_S: Final = 60.0
 POLL_S: Final = 0.01
 MAX_SAID: Final = 20
@@ -160,7 +161,7 @@ class OpaBinary:
                 umask=0o077,
             )
         until_s = time.monotonic() + START_S
-        while not address.exists():
+        while not _listens(address):
             ended = self._child.poll() is not None
             if ended or time.monotonic() > until_s:
                 said = (folder / "log").read_text(encoding="utf-8", errors="replace")[-500:]
@@ -171,6 +172,14 @@ class OpaBinary:
             time.sleep(POLL_S)
         place = Place(url=f"unix:{address}")
         return OpaServer(place, revision=self.bundle.digest, timeout_s=self.timeout_s)
+
+
+def _listens(address: Path) -> bool:
+    # The file is there when the socket has its name, which is before anybody listens.
+    with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX) as trial:
+        trial.connect(str(address))
+        return True
+    return False
 
 
 def find_binary(named: str | None = None) -> str:

@@ -452,6 +452,26 @@ def test_the_local_binary_refuses_a_mistyped_field() -> None:
     assert "undefined ref: input.enviroment.name" in "\n".join(caught.value.details)
 
 
+SLOW_TO_LISTEN = """#!/bin/sh
+if [ "$1" = run ]; then
+    {python} -c 'import os, socket, time
+socket.socket(socket.AF_UNIX).bind("opa.sock"); time.sleep(0.5); os.unlink("opa.sock")'
+fi
+exec {opa} "$@"
+"""
+
+
+def test_the_local_binary_is_asked_when_it_listens_not_when_its_socket_is_there(
+    tmp_path: Path,
+) -> None:
+    program = tmp_path / "opa"
+    program.write_text(SLOW_TO_LISTEN.format(python=sys.executable, opa=opa_program()))
+    program.chmod(0o755)
+    engine = OpaBinary(str(program), shipped(), input_schema(), PATIENCE_S)
+    with contextlib.closing(engine):
+        assert judge(engine, shipped(), document()) == answer_to(shipped())
+
+
 @pytest.mark.parametrize(
     ("program", "reason"),
     [("/bin/true", "does not speak as Open Policy"), ("/bin/false", "refuses the rules")],
