@@ -56,7 +56,6 @@ TargetName = Annotated[
     str, StringConstraints(pattern=r"^[a-z0-9]([a-z0-9.\-]*[a-z0-9])?$", max_length=253)
 ]
 Line = Annotated[str, StringConstraints(min_length=1, max_length=300)]
-Seconds = Annotated[int, Field(ge=0, le=31_536_000)]
 Integer = Annotated[int, Field(ge=-MAX_SAFE_INTEGER, le=MAX_SAFE_INTEGER)]
 
 Verb = Literal["check", "apply", "verify", "undo"]
@@ -153,8 +152,7 @@ ParamSpec = Annotated[
     Field(discriminator="type"),
 ]
 OutputSpec = Annotated[
-    TextParam | IntegerParam | BooleanParam | ChoiceParam | ListParam,
-    Field(discriminator="type"),
+    TextParam | IntegerParam | BooleanParam | ChoiceParam | ListParam, Field(discriminator="type")
 ]
 
 
@@ -264,12 +262,13 @@ class Brief(Model):
     spec: ActorSpec
     params: dict[Name, Value]
     secrets: dict[Name, SecretStr] = Field(default_factory=dict, exclude=True, repr=False)
-    """The params that are secrets, apart from the others: resolved in the act's own process, never
-    written down, and to be kept out of all that a kind writes."""
+    """The params that are secrets, known to the act's own process alone: never written down."""
     targets: tuple[Target, ...]
     timeout_s: Annotated[int, Field(ge=1)]
     workdir: str
     """A fresh private directory of this act alone."""
+    unchanged: tuple[TargetName, ...] = ()
+    """For an undo and its verify: the targets that were as wanted before the step was applied."""
 
 
 # --- what an actor reports ----------------------------------------------------------------------
@@ -281,6 +280,8 @@ class Done(Model):
     kind: Literal["done"] = "done"
     changed: bool = True
     outputs: dict[Name, Value] = {}
+    unchanged: tuple[TargetName, ...] = Field(default=(), exclude_if=lambda names: not names)
+    """Some of the targets, on which an apply had nothing to do: an undo leaves them so."""
 
 
 class Failed(Model):
@@ -331,9 +332,8 @@ class Predicted(Model):
     message: str = ""
 
 
-Outcome = Annotated[
-    Done | Failed | Unexpected | InDoubt | Found | Predicted, Field(discriminator="kind")
-]
+Reported = Done | Failed | Unexpected | InDoubt | Found | Predicted
+Outcome = Annotated[Reported, Field(discriminator="kind")]
 
 
 # --- values -------------------------------------------------------------------------------------

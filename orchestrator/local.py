@@ -245,6 +245,7 @@ class Local:
             ),
             timeout_s=self._timeout_s(act),
             workdir=str(directory),
+            unchanged=run.step(index).unchanged if run.work else (),
         )
 
     def _timeout_s(self, act: Act) -> int:

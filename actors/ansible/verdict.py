@@ -55,7 +55,8 @@ def judge(brief: Brief, sheet: Sheet, played: Played, ended: Ended | None, log: 
     outputs = folded(brief, sheet, played)
     if isinstance(outputs, str):
         return Unexpected(message=outputs)
-    return Done(changed=played.changed, outputs=outputs)
+    unchanged = tuple(name for name in names if played.changed and not played.host(name).changed)
+    return Done(changed=played.changed, outputs=outputs, unchanged=unchanged)
 
 
 def judge_verify(
@@ -76,7 +77,8 @@ def judge_verify(
     problem = problem_with_published(brief, played)
     if problem:
         return Unexpected(message=problem)
-    states = {name: _state(brief, played.hosts[name]) for name in names}
+    asked = [name for name in names if name not in brief.unchanged]
+    states = {name: _state(brief, played.hosts[name]) for name in asked}
     if played.changed:
         changed = next(name for name in names if played.hosts[name].changed)
         return Unexpected(message=f"verify changed something on {changed}; it must only read")

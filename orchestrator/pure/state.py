@@ -122,6 +122,8 @@ class StepRun(NamedTuple):
     """Begun again by a remedy while an earlier attempt may have acted: a clean failure of the
     later one proves nothing about the earlier."""
     outputs: Mapping[str, Value] | None = None
+    unchanged: tuple[str, ...] = ()
+    """Targets on which the apply had nothing to do: an undo leaves them as they are."""
 
     def in_phase(self, phase: StepPhase) -> StepRun:
         """Change the phase alone."""
@@ -139,13 +141,13 @@ class StepRun(NamedTuple):
             case _:
                 return self._replace(phase="acting", probes=attempt)
 
-    def done(self, outputs: Mapping[str, Value]) -> StepRun:
+    def done(self, outputs: Mapping[str, Value], unchanged: tuple[str, ...] = ()) -> StepRun:
         """Succeed; what it put out is known."""
-        return _new(StepRun, ("succeeded", *self[1:9], False, outputs))
+        return _new(StepRun, ("succeeded", *self[1:9], False, outputs, unchanged))
 
     def untouched(self) -> StepRun:
         """Forget a touch: the world is known not to hold the effect."""
-        return self._replace(touched=0, retried=False) if self.touched else self
+        return self._replace(touched=0, retried=False, unchanged=()) if self.touched else self
 
 
 NOTHING_YET: Final = StepRun()

@@ -40,12 +40,7 @@ def applied(run: Run, index: int, outcome: Outcome, at_ms: int) -> Run:
     spec, step = run.actor(index), run.step(index)
     match outcome:
         case Done():
-            problem = output_problem(spec, outcome.outputs)
-            if problem:
-                return incident(run, index, "apply", problem)
-            if not outcome.changed and step.applies == 1:
-                step = step.untouched()
-            return settled(run, index, step.done(outcome.outputs))
+            return _done(run, index, outcome)
         case Failed():
             return _failed(run, index, outcome, at_ms)
         case InDoubt() if spec.effect == "read":
@@ -56,6 +51,25 @@ def applied(run: Run, index: int, outcome: Outcome, at_ms: int) -> Run:
             return incident(run, index, "apply", outcome.message)
         case _:
             return incident(run, index, "apply", f"an apply answered with '{outcome.kind}'")
+
+
+def _done(run: Run, index: int, outcome: Done) -> Run:
+    step, unchanged = run.step(index), outcome.unchanged
+    problem = output_problem(run.actor(index), outcome.outputs) or _misnamed(run, index, outcome)
+    if problem:
+        return incident(run, index, "apply", problem)
+    if step.applies > 1:  # what an earlier attempt did, this one found done
+        unchanged = ()
+    elif not outcome.changed:
+        step = step.untouched()
+    return settled(run, index, step.done(outcome.outputs, unchanged))
+
+
+def _misnamed(run: Run, index: int, outcome: Done) -> str | None:
+    # An undo is not judged by these targets: they must be the step's, and leave one to judge by.
+    if not outcome.unchanged or set(outcome.unchanged) < set(run.shaped.steps[index].targets):
+        return None
+    return "what the apply names as unchanged is not a part of the step's targets"
 
 
 def _failed(run: Run, index: int, outcome: Failed, at_ms: int) -> Run:

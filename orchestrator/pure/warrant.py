@@ -163,6 +163,11 @@ def _problem_with_brief(warrant: Warrant) -> str | None:
     later = {p.name for p in step.params if p.output is not None}
     checks = (
         (tuple(t.name for t in brief.targets) == step.targets, "the targets are not the step's"),
+        (
+            not brief.unchanged
+            or (brief.verb in ("undo", "verify") and set(brief.unchanged) < set(step.targets)),
+            "what was unchanged is not a part of what is undone",
+        ),
         (set(asked) == {*given, *later}, "the params are not the step's"),
         (not brief.secrets, "a warrant holds no secret"),
         (all(_same(asked.get(n), v) for n, v in given.items()), "a param differs from the plan"),

@@ -281,6 +281,22 @@ def test_an_actor_that_changed_after_planning_does_not_act(
     assert rig.effects(root) == []
 
 
+@pytest.mark.parametrize(
+    ("verb", "unchanged"),
+    [("apply", ["h02"]), ("undo", ["h02", "h03"]), ("undo", ["h04"]), ("verify", ["h02", "h03"])],
+)
+def test_an_act_is_judged_by_at_least_one_of_its_own_targets(
+    root: Path, run_id: str, verb: Any, unchanged: list[str]
+) -> None:
+    act = Act("b", verb, 1)
+    warrant = warrant_of(root, run_id, act)
+    warrant["brief"]["unchanged"] = unchanged
+    outcome = done_with(root, run_id, warrant, act)
+    assert isinstance(outcome, Unexpected)
+    assert "what was unchanged is not a part of what is undone" in outcome.message
+    assert rig.effects(root) == []
+
+
 def test_a_copy_of_a_warrant_acts_on_nothing(root: Path, run_id: str) -> None:
     warrant = warrant_of(root, run_id, Act("b", "apply", 1))
     outcome = done_with(root, run_id, warrant, Act("b", "apply", 2))

@@ -12,6 +12,8 @@ import pytest
 from ansible_rig import marked, until
 from edges import rig
 from edges.rig import Process
+from orchestrator.pure.events import RollbackRequested
+from orchestrator.session import Session
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -84,28 +86,64 @@ UNDO: Final = """\
 """
 
 
+PLACE: Final = """\
+- hosts: targets
+  vars: {path: "{{ interlock.params.there }}/{{ inventory_hostname }}"}
+  tasks:
+"""
+PUT: Final = f"""{PLACE}\
+    - name: Keep the file that is there
+      interlock_keep: {{keep: "{{{{ interlock.keep }}}}", path: "{{{{ path }}}}"}}
+    - name: Write the file
+      ansible.builtin.copy: {{content: new, dest: "{{{{ path }}}}", mode: "0644"}}
+"""
+PUT_BACK: Final = f"""{PLACE}\
+    - name: Put back what was there
+      interlock_keep: {{keep: "{{{{ interlock.keep }}}}", path: "{{{{ path }}}}", state: restored}}
+"""
+IS_PUT: Final = f"""{PLACE}\
+    - name: Look at the file
+      ansible.builtin.stat: {{path: "{{{{ path }}}}"}}
+      register: file
+    - name: Say what was found
+      ansible.builtin.set_stats:
+        aggregate: false
+        data: {{interlock_state: "{{{{ ['not_applied', 'applied'][file.stat.exists | int] }}}}"}}
+"""
+
+
 class Lab:
     """A workspace with one actor that writes one line, once it is given leave."""
 
-    def __init__(self, tmp_path: Path, apply: str = APPLY) -> None:
+    def __init__(
+        self,
+        tmp_path: Path,
+        *,
+        apply: str = APPLY,
+        verify: str = VERIFY,
+        undo: str = UNDO,
+        targets: tuple[str, ...] = ("here",),
+    ) -> None:
         self.root = tmp_path / "ws"
         self.there = tmp_path / "there"
         self.there.mkdir()
         folder = self.root / "playbooks" / "lab.write"
         folder.mkdir(parents=True)
-        texts = {"actor.yaml": MANIFEST, "apply.yml": apply, "verify.yml": VERIFY, "undo.yml": UNDO}
+        texts = {"actor.yaml": MANIFEST, "apply.yml": apply, "verify.yml": verify, "undo.yml": undo}
         for name, text in texts.items():
             (folder / name).write_text(text)
         (self.root / "policies").mkdir()
         (self.root / "inventory").mkdir()
         (self.root / "interlock.yaml").write_text(SETTINGS.replace("KEEP", str(tmp_path / "keep")))
         connection = f"{{transport: local, python: {sys.executable}}}"
+        objects = [f"  - {{name: {name}, connection: {connection}}}\n" for name in targets]
         (self.root / "inventory" / "lab.yaml").write_text(
-            f"format: 1\nenvironment: lab\nobjects:\n  - {{name: here, connection: {connection}}}\n"
+            f"format: 1\nenvironment: lab\nobjects:\n{''.join(objects)}"
         )
         draft = (
             "decision: plan\nsteps:\n"
-            f"  - {{id: a, actor: lab.write, params: {{targets: [here], there: {self.there}}}}}\n"
+            "  - {id: a, actor: lab.write, "
+            f"params: {{targets: [{', '.join(targets)}], there: {self.there}}}}}\n"
         )
         self.run = rig.opened(self.root, draft)
         self.drivers: list[Process] = []
@@ -174,3 +212,17 @@ def test_a_play_that_was_killed_with_its_driver_is_verified_and_begun_again(lab:
     (lab.there / "go").touch()
     lab.driver().ends("succeeded")
     assert lab.lines() == [f"{lab.run}/a/apply/2"], "the first attempt wrote nothing"
+
+
+def test_what_was_so_before_is_left_so_when_a_run_goes_back(tmp_path: Path) -> None:
+    lab = Lab(tmp_path, apply=PUT, verify=IS_PUT, undo=PUT_BACK, targets=("one", "two"))
+    (lab.there / "two").write_text("new")
+    lab.driver().ends("succeeded")
+    assert [(lab.there / name).read_text() for name in ("one", "two")] == ["new", "new"]
+    with Session.open(lab.root) as session, session.driver(lab.run, lambda *_: None) as driver:
+        back = RollbackRequested(at_ms=driver.run.at_ms, by="olga", reason="not wanted")
+        driver.record([back])
+        run = driver.drive()
+    assert (run.phase, run.incidents) == ("rolled_back", ())
+    assert not (lab.there / "one").exists()
+    assert (lab.there / "two").read_text() == "new"

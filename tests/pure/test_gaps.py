@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from actors.spec import Done
+from actors.spec import Done, Found, InDoubt
 from orchestrator.errors import IllegalEvent
 from orchestrator.pure.canonical import merkle_levels, proves
 from orchestrator.pure.commands import Act
@@ -24,6 +24,7 @@ from pure.plans import actor, plan_of, step
 from world import ALLOW, FakeDriver, FakeWorld
 
 if TYPE_CHECKING:
+    from actors.spec import Outcome, Verb
     from orchestrator.pure.model import Plan
 
 
@@ -96,6 +97,51 @@ def test_a_step_that_may_happen_once_only_is_never_offered_again() -> None:
     driven(drive)
     assert drive.run.phase == "held"
     assert not [name for name in drive.offered() if name.startswith("retry")]
+
+
+def applied(unchanged: tuple[str, ...], attempt: int = 1) -> FakeDriver:
+    """Apply a step on two targets, on some of which there was nothing to do."""
+    plan = plan_of(step("a"))
+    both = tuple(s.model_copy(update={"targets": ("web1", "web2")}) for s in plan.steps)
+    drive = acting(plan.model_copy(update={"steps": both}))
+    for number in range(1, attempt):
+        drive.claim(Act("a", "apply", number))
+        drive.take(_finished(drive, number, InDoubt(message="cut off")))
+        drive.claim(Act("a", "verify", number))
+        drive.take(_finished(drive, number, Found(state="not_applied"), "verify"))
+    drive.claim(Act("a", "apply", attempt))
+    outcome = Done(outputs={"count": 1}, unchanged=unchanged)
+    drive.take(_finished(drive, attempt, outcome))
+    return drive
+
+
+def _finished(
+    drive: FakeDriver, attempt: int, outcome: Outcome, verb: Verb = "apply"
+) -> ActFinished:
+    return ActFinished(at_ms=drive.now_ms, step="a", verb=verb, attempt=attempt, outcome=outcome)
+
+
+def test_an_undo_leaves_what_the_apply_found_done() -> None:
+    drive = applied(("web2",))
+    assert (drive.run.phase, drive.run.step(0).unchanged) == ("succeeded", ("web2",))
+    drive.record(RollbackRequested(at_ms=drive.now_ms, by="olga", reason="back"))
+    assert drive.run.step(0).unchanged == ("web2",)
+    drive.until_rest()
+    assert (drive.run.phase, drive.run.step(0).unchanged) == ("rolled_back", ())
+
+
+def test_what_a_second_attempt_found_done_may_be_of_the_first() -> None:
+    drive = applied(("web2",), attempt=2)
+    assert (drive.run.phase, drive.run.step(0).unchanged) == ("succeeded", ())
+
+
+@pytest.mark.parametrize("unchanged", [("web1", "web2"), ("db1",)])
+def test_an_apply_that_misnames_what_it_found_done_is_an_incident(
+    unchanged: tuple[str, ...],
+) -> None:
+    drive = applied(unchanged)
+    assert drive.run.phase == "held"
+    assert "names as unchanged" in drive.run.incidents[0].message
 
 
 # --- what a digest proves -------------------------------------------------------------------------

@@ -32,7 +32,11 @@ BY_PLACE_AND_BY_NAME: Final[dict[str, tuple[Any, Any]]] = {
     "ready": (READY, NOTHING_YET._replace(phase="ready")),
     "done": (
         STEP.done({"n": 1}),
-        STEP._replace(phase="succeeded", retried=False, outputs={"n": 1}),
+        STEP._replace(phase="succeeded", retried=False, outputs={"n": 1}, unchanged=()),
+    ),
+    "done in part": (
+        STEP.done({"n": 1}, ("h1",)),
+        STEP._replace(phase="succeeded", retried=False, outputs={"n": 1}, unchanged=("h1",)),
     ),
     **{
         f"begun {verb}": (
