@@ -34,7 +34,11 @@ __all__ = ["TaskGrade", "predicted"]
 MAX_DIFF: Final = 20_000
 MAX_CHANGES: Final = 2_000
 MAX_SAID: Final = 12
+MAX_DIFFS: Final = 2_000_000
+MAX_LISTED: Final = 1_000_000
+"""Characters of all diffs, and of all else: an outcome of 4 MB would be none at all."""
 GRADES: Final = ("none", "partial", "predicted")
+NO_ROOM: Final = "(not shown: the diffs of this step are too large together)\n"
 RANDOM: Final = re.compile(r"/(?:\.ansible/tmp|ansible-local-|ansible-tmp-|ansible\.)")
 """A file that Ansible made for itself: its name is another each time."""
 
@@ -54,6 +58,8 @@ class _Seen:
     """Hosts on which a task has not been predicted."""
     would_fail: list[str] = field(default_factory=list)
     more: int = 0
+    listed: int = 0
+    shown: int = 0
 
     def grade(self, event: dict[str, Any], grade: TaskGrade) -> None:
         """Grade a task on a host."""
@@ -110,12 +116,15 @@ def _take(seen: _Seen, event: dict[str, Any]) -> None:
 def _take_change(seen: _Seen, event: dict[str, Any]) -> None:
     if not event["result"].get("changed"):
         return
-    if len(seen.changes) >= MAX_CHANGES:
+    summary, diff = shortened(event["task"])[:300], diff_of(event)
+    seen.listed += len(json.dumps([event["host"], summary, NO_ROOM]))
+    if len(seen.changes) >= MAX_CHANGES or seen.listed > MAX_LISTED:
         seen.more += 1
         return
-    summary = shortened(event["task"])[:300]
-    change = Change(target=event["host"], summary=summary, diff=diff_of(event))
-    seen.changes.append((seen.tasks, change))
+    if seen.shown + len(json.dumps(diff)) > MAX_DIFFS:
+        diff = NO_ROOM
+    seen.shown += len(json.dumps(diff))
+    seen.changes.append((seen.tasks, Change(target=event["host"], summary=summary, diff=diff)))
 
 
 def _rolled_up(seen: _Seen, idle: list[str]) -> Literal["predicted", "partial", "none"]:
