@@ -10,7 +10,8 @@ one       one task on one host           eight   eight of those steps at once, s
 ten       ten tasks on five hosts        ssh     one task on one real host; ssh-ten: ten on five
 
 CPU is what the play and all below it used, taken from the kernel's own books; so is memory. Ours
-includes judging; it does not include the process of the act, which is the same for all kinds.
+includes judging; it includes neither the process of the act, which is the same for all kinds, nor
+the verify after it, which plain has none of: for both see `bench_step.py`.
 """
 
 from __future__ import annotations
