@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import re
 import shutil
+import subprocess
+import sys
 from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
@@ -102,3 +104,21 @@ def _steady(text: str) -> list[str]:
     for pattern, name in CHANGES:
         text = pattern.sub(name, text)
     return [line.rstrip() for line in text.splitlines()]
+
+
+@pytest.mark.xdist_group("demo")
+def test_the_demo_shows_every_stage_and_all_end_as_they_should() -> None:
+    """What `make demo` plays, which judges each stage by itself."""
+    played = subprocess.run(
+        [sys.executable, ROOT / "examples" / "demo" / "play.py"],
+        cwd=ROOT,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=900,
+    )
+    assert played.returncode == 0, played.stdout[-2_000:] + played.stderr[-2_000:]
+    assert "All stages ended as they should" in played.stdout
+    assert re.findall(r"^── (\d)\.", played.stdout, re.MULTILINE) == list("123456789")
+    assert "Traceback" not in played.stderr
