@@ -7,6 +7,8 @@
    the acts as their actors allow; the third leaves them to the next driver, which finds them by
    their directories.
 4. The clock never goes back within a run: an instant before the last event is that event's instant.
+5. What a person did is recorded only when all that driving on from there would read can be read,
+   and is what the plan was made of.
 """
 
 from __future__ import annotations
@@ -42,6 +44,8 @@ HOLDING: Final[frozenset[Phase]] = frozenset({"running", "rolling_back", "diagno
 """Phases in which a run holds its locks."""
 ACTING: Final[frozenset[Phase]] = frozenset({"previewing", "running", "rolling_back"})
 """Phases in which acts may begin."""
+READING: Final[frozenset[Phase]] = ACTING | {"drafting", "vetting", "starting", "returning"}
+"""Phases in which a driver reads the workspace."""
 
 
 @dataclass(slots=True)
@@ -71,6 +75,7 @@ class Driver:
     _following: set[Act] = field(default_factory=set)
     _pause_s: float = 0.0
     _stopped: bool = False
+    _checked: bool = False
 
     def record(self, events: Sequence[Event]) -> Run:
         """Record what a person did, before the run is driven."""
@@ -78,13 +83,16 @@ class Driver:
         run = self.run
         for event in events:
             run = evolve(run, event)
+        if run.phase in READING:
+            self.outside.check(run)
+            self._checked = True
         self._commit(run, list(events), ())
         return self.run
 
     def drive(self) -> Run:
         """Turn until the run is at rest: it ended, or waits for somebody or a distant instant."""
         self._check_clock()
-        if self.run.phase in ACTING:
+        if self.run.phase in ACTING and not self._checked:
             self.outside.check(self.run)
         self._take_over()
         while self.run.phase not in ENDS and self._turn():
@@ -114,9 +122,8 @@ class Driver:
     def _take_over(self) -> None:
         work, preview = self.run.work, self.run.preview
         if (work and work.acting) or (preview and preview.acting):
-            self.record(
-                [TakenOver(at_ms=self._now_ms(), epoch=self.writer.epoch, driver=self.name)]
-            )
+            taken = TakenOver(at_ms=self._now_ms(), epoch=self.writer.epoch, driver=self.name)
+            self._commit(evolve(self.run, taken), [taken], ())
 
     # --- one turn ---------------------------------------------------------------------------------
 

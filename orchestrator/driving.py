@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from actors.kinds import PULSE
 from orchestrator import show as shown
 from orchestrator.errors import Conflict, IllegalEvent, InvalidInput
 from orchestrator.progress import Progress
-from orchestrator.pure.run import ENDS, RULES, offered
+from orchestrator.pure.run import ENDS, RULES, evolve, offered
 from orchestrator.session import clock_ms
 from orchestrator.show_text import clean
 from orchestrator.show_words import in_words, wording
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from orchestrator.driver import Driver
     from orchestrator.pure.commands import Act
@@ -32,6 +33,7 @@ __all__ = [
     "end_text",
     "exit_code",
     "follow",
+    "foreseen",
     "refuse_illegal",
     "refuse_unplanned",
     "show_end",
@@ -110,12 +112,24 @@ def _record(driver: Driver, events: list[Event]) -> None:
         refuse_illegal(driver.run, type(event), event.type)
     at_ms = driver.run.at_ms
     if events:
-        try:
+        with _explained(driver.run):
             driver.record([e.model_copy(update={"at_ms": max(e.at_ms, at_ms)}) for e in events])
-        except IllegalEvent as error:
-            raise InvalidInput(
-                str(error), next_step=f"interlock show {driver.run.id}; nothing was recorded"
-            ) from None
+
+
+def foreseen(run: Run, event: Event) -> Run:
+    """Say what a run would be if a person did this; what cannot be is theirs to mend."""
+    with _explained(run):
+        return evolve(run, event)
+
+
+@contextlib.contextmanager
+def _explained(run: Run) -> Iterator[None]:
+    try:
+        yield
+    except IllegalEvent as error:
+        raise InvalidInput(
+            str(error), next_step=f"interlock show {run.id}; nothing was recorded"
+        ) from None
 
 
 def spoken(make: Callable[[], T]) -> T:
@@ -162,10 +176,12 @@ def show_planned(view: View, run: Run, *, source: str) -> None:
     """Show what planning came to: findings, a refusal, a question, or the plan's page."""
 
     def text() -> str:
+        recorded = f"recorded as {run.id}, {wording(run.phase).words}"
         if run.findings:
-            return shown.findings_text(run.findings, source, color=view.color)
+            found = shown.findings_text(run.findings, source, color=view.color)
+            return f"{found.rstrip()}\n{recorded}"
         if run.refusal is not None:
-            return shown.refusal_text(run.refusal, color=view.color)
+            return f"{shown.refusal_text(run.refusal, color=view.color).rstrip()}\n{recorded}"
         if run.phase == "asking" and run.question is not None:
             return shown.question_text(run.question, color=view.color, run_id=run.id)
         return shown.run_text(run, width=view.width, color=view.color)

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import time
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from actors.spec import Brief, Target
 from orchestrator.act_secrets import names_in, variables_in
 from orchestrator.approvals import local_identities, read_trust, standing
-from orchestrator.errors import Conflict, Corrupted, Unavailable
+from orchestrator.errors import Corrupted, InterlockError, Unavailable
 from orchestrator.planner import propose
-from orchestrator.policy import Around, vet, withheld
+from orchestrator.policy import Around, read_rules, vet, withheld
 from orchestrator.pure.carrying import problem_with_carried, taken_from
 from orchestrator.pure.commands import Diagnose, Propose, Vet
 from orchestrator.pure.consent import Purpose
@@ -31,13 +32,17 @@ if TYPE_CHECKING:
     from orchestrator.pure.events import Event
     from orchestrator.pure.model import Catalog, Decision, Inventory
     from orchestrator.pure.policy_facts import Other
-    from orchestrator.pure.state import Run
+    from orchestrator.pure.state import Phase, Run
     from orchestrator.pure.warrant import EarlierStep
     from orchestrator.workspace import Workspace
 
-__all__ = ["Content", "Local", "around", "read_content"]
+__all__ = ["Content", "Local", "around", "read_content", "readied"]
 
 MAX_WARNING: Final = 500
+FRESH_S: Final = 5.0
+"""For so long a check counts: what a person did is vetted right after it."""
+JUDGED: Final[frozenset[Phase]] = frozenset({"drafting", "vetting", "starting", "returning"})
+"""Phases in which policy is asked next."""
 
 
 class Content(NamedTuple):
@@ -52,6 +57,59 @@ def read_content(workspace: Workspace) -> Content:
     """Read a workspace's actors, with their folders, and its inventory."""
     catalog, folders = workspace.catalog()
     return Content(catalog, folders, workspace.inventory())
+
+
+def readied(workspace: Workspace, run: Run) -> Content:
+    """Read all that a run's next steps need, before anything is recorded that would begin them."""
+    try:
+        content = read_content(workspace)
+        if run.phase in JUDGED:
+            read_rules(workspace.settings, workspace.policies)
+            if _needs_trust(workspace, run):
+                read_trust(workspace.root, workspace.settings)
+        if run.phase != "drafting":
+            _refuse_changed(workspace, run, content)
+    except InterlockError as error:
+        # Who is refused must know whether what they did counts.
+        next_step = f"{error.next_step}; nothing was recorded"
+        raise type(error)(error.what, next_step=next_step, details=error.details) from None
+    return content
+
+
+def _refuse_changed(workspace: Workspace, run: Run, content: Content) -> None:
+    plan = run.planned
+    if plan.digest() != run.plan_digest:
+        raise Corrupted(
+            f"the plan of {run.id} does not have the digest that was recorded",
+            next_step="do not run it; keep the ledger for inspection and plan anew",
+        )
+    actors = content.catalog.actors
+    changed = [
+        name
+        for name, pinned in sorted(plan.actors.items())
+        if name not in actors or actors[name].digest != pinned.digest
+    ]
+    if changed:
+        raise Corrupted(
+            f"actors of {run.id} have changed since it was planned: {', '.join(changed)}",
+            next_step="plan the ticket anew, or put the actors back as they were",
+        )
+    if inventory_digest(content.inventory) != plan.inventory_digest:
+        raise Corrupted(
+            f"the inventory has changed since {run.id} was planned",
+            next_step="plan the ticket anew, or put the inventory back as it was",
+        )
+    with contextlib.suppress(OSError):  # it only spares the acts from reading all files again
+        workspace.freeze_inventory(content.inventory)
+
+
+def _needs_trust(workspace: Workspace, run: Run) -> bool:
+    # Names as they were typed are judged by no file of keys, unless signatures are demanded.
+    if run.plan is None:
+        return False
+    rules = workspace.settings.environments.get(run.plan.environment)
+    signed = any(approval.method == "sshsig" for approval in run.approvals)
+    return signed or bool(rules and rules.require_signatures)
 
 
 def no_others(_: Run) -> tuple[Other, ...]:
@@ -92,6 +150,7 @@ class Local:
     others: Callable[[Run], Iterable[Other]] = no_others
     """What other live runs hold or want of the same things."""
     acts: ChildActs = field(init=False)
+    _checked_s: float = float("-inf")
     _warrants: tuple[str, Warrants] | None = None
     _carried: tuple[str, Warrants, dict[str, str]] | None = None
 
@@ -106,9 +165,10 @@ class Local:
         )
 
     def check(self, run: Run) -> None:
-        """Refuse to act for a plan whose digest, actors or inventory are not what was compiled."""
-        self.content = None
-        self._check_pins(run)
+        """Refuse to go on where the workspace cannot be read or is not what was planned."""
+        self.content = readied(self.workspace, run)
+        if run.phase != "drafting":  # a new plan is still to be compared
+            self._checked_s = time.monotonic()
 
     def ask(self, command: Propose | Vet | Diagnose, run: Run, now_ms: int) -> Event:
         """Ask the planner or policy."""
@@ -116,9 +176,10 @@ class Local:
             case Propose():
                 return self._propose(run, now_ms)
             case Vet(mode=mode):
-                if mode == "start":
-                    self.content = None  # a driver may have waited long for its window
-                self._check_pins(run)
+                if not self._fresh():
+                    if mode == "start":
+                        self.content = None  # a driver may have waited long for its window
+                    _refuse_changed(self.workspace, run, self._read())
                 decision = self._vet(run, mode, now_ms)
                 return Vetted(at_ms=now_ms, plan_digest=run.plan_digest, decision=decision)
             case _:
@@ -127,12 +188,13 @@ class Local:
                     next_step=f"choose a remedy yourself: interlock recover {run.id}",
                 )
 
+    def _fresh(self) -> bool:
+        return time.monotonic() - self._checked_s <= FRESH_S
+
     def _vet(self, run: Run, mode: str, now_ms: int) -> Decision:
         # Policy sees only consent that stands now; what does not is said in its warnings.
         settings, environment = self.workspace.settings, run.planned.environment
-        rules = settings.environments.get(environment)
-        signed = any(approval.method == "sshsig" for approval in run.approvals)
-        if not signed and not (rules and rules.require_signatures):
+        if not _needs_trust(self.workspace, run):
             return vet(run, mode, now_ms, settings, self._around(run))
         trust = read_trust(self.workspace.root, settings)
         purpose = Purpose(
@@ -161,32 +223,6 @@ class Local:
         hidden = withheld(run.ticket, run.by, now_ms, self.workspace.settings, here)
         limits = replace(self.workspace.limits(), withheld=hidden)
         return propose(run, now_ms, catalog=catalog, inventory=inventory, limits=limits)
-
-    def _check_pins(self, run: Run) -> None:
-        plan = run.planned
-        if plan.digest() != run.plan_digest:
-            raise Corrupted(
-                f"the plan of {run.id} does not have the digest that was recorded",
-                next_step="do not run it; keep the ledger for inspection and plan anew",
-            )
-        catalog, _, inventory = self._read()
-        changed = [
-            name
-            for name, pinned in sorted(plan.actors.items())
-            if name not in catalog.actors or catalog.actors[name].digest != pinned.digest
-        ]
-        if changed:
-            raise Conflict(
-                f"actors of {run.id} have changed since it was planned: {', '.join(changed)}",
-                next_step="plan the ticket anew, or put the actors back as they were",
-            )
-        with contextlib.suppress(OSError):  # it only spares the acts from reading all files again
-            self.workspace.freeze_inventory(inventory)
-        if inventory_digest(inventory) != plan.inventory_digest:
-            raise Conflict(
-                f"the inventory has changed since {run.id} was planned",
-                next_step="plan the ticket anew, or put the inventory back as it was",
-            )
 
     def _warrant(self, act: Act, directory: Path) -> Warrant:
         run = self.run_now()

@@ -25,7 +25,7 @@ class Outside(Protocol):
         """Return where acts are done."""
 
     def check(self, run: Run) -> None:
-        """Refuse, with a Conflict, to go on acting for a plan whose actors or inventory changed."""
+        """Refuse a workspace that cannot be read or is not what was planned, before any record."""
 
     def ask(self, command: Propose | Vet | Diagnose, run: Run, now_ms: int) -> Event:
         """Ask one party; its silence is `Unavailable`, never an answer."""

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from orchestrator.pure.state import Run
     from orchestrator.settings import Settings
 
-__all__ = ["Around", "JudgeOne", "judging", "vet", "withheld"]
+__all__ = ["Around", "JudgeOne", "judging", "read_rules", "vet", "withheld"]
 
 BUILTIN: Final = "builtin 1"
 NO_FLOOR: Final = Floor((), (), Obligations())
@@ -150,6 +150,14 @@ def withheld(
             for name in actors.values() if subject is None else (subject,):
                 reasons.setdefault(name, found.msg)
     return reasons
+
+
+def read_rules(settings: Settings, policies: Path) -> tuple[Bundle, Weights] | None:
+    """Read the rules and how they bind; the engine `builtin` has none."""
+    if settings.policy.engine == "builtin":
+        return None
+    bundle = read_bundle(policies)
+    return bundle, read_weights(policies, bundle.modules, settings.environments)
 
 
 def _rules(settings: Settings, policies: Path, state: Path) -> tuple[Bundle, Weights]:

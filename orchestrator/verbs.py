@@ -12,6 +12,7 @@ from orchestrator.driving import (
     drive,
     end_text,
     exit_code,
+    foreseen,
     refuse_illegal,
     refuse_unplanned,
     show_end,
@@ -19,7 +20,8 @@ from orchestrator.driving import (
     spoken,
 )
 from orchestrator.errors import InvalidInput
-from orchestrator.local import read_content
+from orchestrator.local import read_content, readied
+from orchestrator.policy import read_rules
 from orchestrator.pure.carrying import CARRIED_TO
 from orchestrator.pure.events import (
     Answered,
@@ -81,6 +83,7 @@ def plan(view: View, workspace: Path | None, ticket_file: Path, draft_file: Path
     found = open_workspace(find_workspace(Path.cwd(), workspace))
     ticket, draft = _handed_in(found, ticket_file, draft_file)
     content = read_content(found)
+    read_rules(found.settings, found.policies)
     with Session.open(found.root, create=True) as session:
         session.content = content
         opened = spoken(
@@ -188,6 +191,7 @@ def carry_over(
         refuse_unplanned(earlier)
         now_ms = max(clock_ms(), run.at_ms, earlier.at_ms)
         event = carry(session.workspace, run, earlier, by=who, now_ms=now_ms)
+        readied(session.workspace, foreseen(run, event))  # before the earlier run is called off
 
         def called_off(now: Run) -> list[Event]:
             # Only now nobody else can start it.

@@ -82,6 +82,107 @@ def test_what_cannot_be_read_is_named_with_its_line_and_nothing_is_written(
         path.write_bytes(good)
 
 
+NO_FILE: Final = b"\0a folder"
+"""Instead of content: a folder stands in the file's place."""
+BAD_CONTENT: Final = {
+    **{name: bad for name, bad in BAD_FILES.items() if not bad[0].startswith(BASIC)},
+    "a folder instead of an inventory": ("inventory/staging.yaml", NO_FILE, "staging.yaml"),
+    "an actor with a stray field": (
+        "playbooks/linux.package_update/actor.yaml",
+        b"format: 1\nbogus: 1\n",
+        "actor.yaml:2",
+    ),
+}
+
+
+@pytest.fixture(scope="module")
+def acting(tmp_path_factory: pytest.TempPathFactory) -> tuple[Desk, dict[str, tuple[str, ...]]]:
+    """Sit at a desk of its own, with what to type for runs in three phases."""
+    desk = Desk.fresh(tmp_path_factory.mktemp("acting"))
+    waiting, approved, succeeded = desk.plan(), desk.approved(), desk.approved()
+    desk.type("run", succeeded, expect=0)
+    digest = desk.digest(waiting)
+    return desk, {
+        "plan": PLAN,
+        "dry-run": ("dry-run", waiting),
+        "approve": ("approve", waiting, "--as", "jonas.weber", "--digest", digest),
+        "run": ("run", approved),
+        "rollback": ("rollback", succeeded),
+    }
+
+
+def _record(desk: Desk) -> list[tuple[object, ...]]:
+    rows = desk.type_inside("list", "--json", expect=0).document["runs"]
+    return [(row["run"], row["phase"], row["seq"], row["head"]) for row in rows]
+
+
+@pytest.mark.parametrize("verb", ["plan", "dry-run", "approve", "run", "rollback"])
+@pytest.mark.parametrize(("file", "content", "place"), BAD_CONTENT.values(), ids=BAD_CONTENT)
+def test_a_workspace_that_cannot_be_read_is_refused_before_anything_is_recorded(
+    acting: tuple[Desk, dict[str, tuple[str, ...]]],
+    verb: str,
+    file: str,
+    content: bytes,
+    place: str,
+) -> None:
+    desk, words = acting
+    path = desk.root / file
+    good, before = path.read_bytes(), _record(desk)
+    path.unlink()
+    if content is NO_FILE:
+        path.mkdir()
+    else:
+        path.write_bytes(content)
+    try:
+        typed = desk.type_inside(*words[verb], expect=2)
+    finally:
+        path.rmdir() if content is NO_FILE else path.unlink()
+        path.write_bytes(good)
+    assert place in typed.err, typed.err
+    assert typed.out == ""
+    if verb != "plan" and file != "interlock.yaml":
+        assert "nothing was recorded" in typed.err
+    assert _record(desk) == before
+
+
+@pytest.mark.parametrize("verb", ["dry-run", "approve", "run", "rollback"])
+@pytest.mark.parametrize(
+    "file", ["playbooks/linux.package_update/actor.yaml", "inventory/staging.yaml"]
+)
+def test_what_is_not_as_it_was_planned_does_not_verify_and_nothing_is_recorded(
+    acting: tuple[Desk, dict[str, tuple[str, ...]]], verb: str, file: str
+) -> None:
+    desk, words = acting
+    path = desk.root / file
+    good, before = path.read_text(encoding="utf-8"), _record(desk)
+    changed = {
+        "actor.yaml": good + "# one more line\n",
+        "staging.yaml": good + "  - {name: one-more}\n",
+    }
+    path.write_text(changed[path.name], encoding="utf-8")
+    try:
+        typed = desk.type_inside(*words[verb], expect=8)
+    finally:
+        path.write_text(good, encoding="utf-8")
+    assert "changed since" in typed.err
+    assert "nothing was recorded" in typed.err
+    assert _record(desk) == before
+
+
+def test_rules_that_cannot_be_read_are_refused_before_anything_is_recorded(tmp_path: Path) -> None:
+    desk = Desk.fresh(tmp_path)
+    waiting, approved = desk.plan(), desk.approved()
+    digest = desk.digest(waiting)
+    desk.edit("interlock.yaml", "engine: builtin", "engine: embedded")
+    before = _record(desk)
+    (desk.root / "policies/levels.yaml").write_bytes(b"a: [\n")
+    consent = ("approve", waiting, "--as", "jonas.weber", "--digest", digest)
+    for words in (PLAN, consent, ("run", approved)):
+        typed = desk.type_inside(*words, expect=2)
+        assert "levels.yaml:2" in typed.err
+    assert _record(desk) == before
+
+
 def test_a_refused_plan_does_not_even_make_a_ledger(tmp_path: Path) -> None:
     desk = Desk.fresh(tmp_path)
     before = desk.everything()
@@ -104,6 +205,15 @@ def test_a_draft_that_does_not_compile_is_rejected_with_the_line_of_each_finding
     assert f"{draft}:" in typed.out
     assert "R2-unknown-actor" in typed.out
     assert "nothing was planned" in typed.out
+    newest = desk.type_inside("list", "--json").document["runs"][0]
+    assert newest["phase"] == "rejected"
+    assert f"recorded as {newest['run']}, rejected" in typed.out
+
+
+def test_a_file_that_is_not_there_is_not_called_a_run(desk: Desk, tmp_path: Path) -> None:
+    for name in (str(tmp_path / "nope.jsonl"), "nope.jsonl", str(tmp_path)):
+        typed = desk.type_inside("audit", "verify", name, expect=2)
+        assert f"there is no such file or run: '{name}'" in typed.err
 
 
 # --- names and words ------------------------------------------------------------------------------
@@ -234,9 +344,11 @@ def test_what_a_person_says_is_recorded_cleanly_or_refused(
 
 
 def test_a_login_name_that_cannot_be_recorded_is_refused(desk: Desk) -> None:
+    runs = desk.type_inside("list", "--json").document["runs"]
     for name in ("two words", "\u202e", "x" * 1_000):
-        typed = desk.type(*PLAN, env={"USER": name, "LOGNAME": name})
-        assert typed.code in (2, 4)
+        typed = desk.type(*PLAN, env={"USER": name, "LOGNAME": name}, expect=2)
+        assert "this cannot be recorded: by: " in typed.err
+        assert desk.type_inside("list", "--json").document["runs"] == runs
 
 
 # --- workspaces -----------------------------------------------------------------------------------

@@ -158,6 +158,13 @@ def test_a_plan_that_differs_in_one_number_needs_new_signatures(root: Path) -> N
     assert rig.folded(root, OTHER).approvals == ()
 
 
+def test_where_the_new_run_cannot_go_on_the_earlier_one_is_not_called_off(root: Path) -> None:
+    (root / "playbooks" / "lab.change" / "actor.yaml").write_text("name: [\n")
+    assert "nothing was recorded" in carry(root, NEW, OLD, expect=2)
+    assert rig.folded(root, OLD).phase == "approved"
+    assert rig.folded(root, NEW).phase == "waiting"
+
+
 def test_consent_goes_over_once(root: Path) -> None:
     carry(root, NEW, OLD)
     assert f"{OLD} is cancelled" in carry(root, THIRD, OLD, expect=2)

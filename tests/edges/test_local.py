@@ -9,7 +9,7 @@ import pytest
 
 from actors.spec import Target
 from edges import rig
-from orchestrator.errors import Conflict, Corrupted, Unavailable
+from orchestrator.errors import Corrupted, Unavailable
 from orchestrator.local import Local
 from orchestrator.pure.commands import Act, Diagnose, Propose, Vet
 from orchestrator.pure.events import Planned, Vetted
@@ -65,10 +65,11 @@ def test_what_changed_while_a_driver_waited_for_its_start_is_seen(
 ) -> None:
     local.ask(Vet("plan"), run, run.at_ms)
     (tmp_path / "ws" / "playbooks" / "lab.change" / "extra.yaml").write_text("x: 1\n")
-    with pytest.raises(Conflict, match=r"actors of CHG-1\.1 have changed .*: lab\.change"):
+    with pytest.raises(Corrupted, match=r"actors of CHG-1\.1 have changed .*: lab\.change"):
         local.ask(Vet("start"), run, run.at_ms)
-    with pytest.raises(Conflict):
+    with pytest.raises(Corrupted) as refused:
         local.check(run)
+    assert refused.value.next_step.endswith("; nothing was recorded")
 
 
 def test_another_address_of_a_target_is_another_inventory(
@@ -76,7 +77,7 @@ def test_another_address_of_a_target_is_another_inventory(
 ) -> None:
     path = tmp_path / "ws" / "inventory" / "lab.yaml"
     path.write_text(path.read_text().replace("port: 9", "port: 10"))
-    with pytest.raises(Conflict, match="the inventory has changed") as refused:
+    with pytest.raises(Corrupted, match="the inventory has changed") as refused:
         local.check(run)
     assert "plan the ticket anew" in refused.value.next_step
 
