@@ -8,7 +8,7 @@ import sys
 import tempfile
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from actors.catalog import read_actor, record_evidence
 from actors.contract import prove
@@ -18,10 +18,11 @@ from actors.kinds import kind_names
 from actors.spec import Target
 from orchestrator import show
 from orchestrator.approvals import read_trust
-from orchestrator.errors import InterlockError, InvalidInput
+from orchestrator.errors import Corrupted, InterlockError, InvalidInput
 from orchestrator.ledger import Ledger
 from orchestrator.policy_bundle import read_bundle
 from orchestrator.policy_engines import engine_name
+from orchestrator.session import folded
 from orchestrator.show_text import clean
 from orchestrator.workspace import open_workspace
 from orchestrator.workspace_files import LEDGER, find_workspace, init
@@ -140,37 +141,47 @@ def init_workspace(view: View, directory: Path) -> int:
 
 def doctor(view: View, where: Path | None) -> int:
     """Look at the machine and the workspace; every line is a check that was made."""
-    lines: list[tuple[str, str]] = [
-        ("ok", f"python {platform.python_version()} at {sys.executable}"),
-        ("ok", f"orchestrator from {Path(show.__file__).parent}"),
-        ("ok" if "rehearsal" in kind_names() else "bad", f"kinds: {', '.join(kind_names())}"),
+    lines = [
+        _Line("ok", f"python {platform.python_version()} at {sys.executable}"),
+        _Line("ok", f"orchestrator from {Path(show.__file__).parent}"),
+        _Line("ok" if "rehearsal" in kind_names() else "bad", f"kinds: {', '.join(kind_names())}"),
     ]
     lines.append(_checked("workspace", lambda: str(_workspace(where).root)))
-    if lines[-1][0] == "ok":
+    if lines[-1].state == "ok":
         lines += _about(_workspace(where))
-    bad = any(state == "bad" for state, _ in lines)
     view.say(
-        lambda: "\n".join(f"{state:<8} {text}" for state, text in lines),
-        lambda: {"format": 1, "checks": [{"state": s, "what": t} for s, t in lines]},
+        lambda: "\n".join(f"{line.state:<8} {line.what}" for line in lines),
+        lambda: {"format": 1, "checks": [{"state": one.state, "what": one.what} for one in lines]},
     )
-    return InvalidInput.exit_code if bad else 0
+    if any(line.corrupted for line in lines):
+        return Corrupted.exit_code
+    return InvalidInput.exit_code if any(line.state == "bad" for line in lines) else 0
 
 
-def _checked(what: str, check: Callable[[], str]) -> tuple[str, str]:
+class _Line(NamedTuple):
+    """One check that was made."""
+
+    state: str
+    what: str
+    corrupted: bool = False
+
+
+def _checked(what: str, check: Callable[[], str]) -> _Line:
     try:
-        return "ok", f"{what}: {check()}"
+        return _Line("ok", f"{what}: {check()}")
     except InterlockError as error:
-        return "bad", f"{what}: {error.what}; {error.next_step}"
+        said = f"{what}: {error.what}; {error.next_step}"
+        return _Line("bad", said, corrupted=isinstance(error, Corrupted))
 
 
-def _about(workspace: Workspace) -> list[tuple[str, str]]:
+def _about(workspace: Workspace) -> list[_Line]:
     return [
         _checked("actors", lambda: f"{len(workspace.catalog()[0].actors)} actors"),
         _checked("inventory", lambda: f"{len(workspace.inventory().objects)} objects"),
         _checked("policy", lambda: _policy(workspace)),
         _checked("consent", lambda: _consent(workspace)),
         _checked("ledger", lambda: _ledger(workspace)),
-        *(("warning", text) for text in workspace.warnings()),
+        *(_Line("warning", text) for text in workspace.warnings()),
     ]
 
 
@@ -196,7 +207,10 @@ def _ledger(workspace: Workspace) -> str:
     if not path.exists():
         return "none yet; the first plan makes it"
     with Ledger.open(path) as ledger:
-        return f"{ledger.verify()} events verify"
+        count = ledger.verify()
+        for row in ledger.rows():
+            folded(ledger, row.run)  # refuses a run that does not stand as it is listed
+        return f"{count} events verify"
 
 
 def _workspace(where: Path | None) -> Workspace:

@@ -4,7 +4,7 @@
     ├── InvalidInput   2  a person can mend it: ticket, draft, manifest, workspace, unknown run
     ├── Unavailable    7  an outside party did not answer; nothing was assumed; try again
     ├── Conflict       7  somebody else drives this run, holds its targets, or moved it
-    ├── Corrupted      8  a hash chain or a digest does not match; never continue
+    ├── Corrupted      8  a hash chain, a digest or the list of runs does not match; never continue
     └── IllegalEvent   1  the ledger and the code disagree: a bug or a forgery
 
 Two questions choose the class: whose fault is it, and may a retry help.

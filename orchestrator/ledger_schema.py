@@ -2,7 +2,9 @@
 
 1. `events` is append-only: triggers refuse UPDATE and DELETE; the hash chain finds who went around.
 2. An event's key is `run number << 32 | seq`: one B-tree, in which each run appends to its own end.
-3. `runs` holds each run's projection: nobody has to decode events to know how a run stands.
+3. `runs` holds each run's projection: nobody has to decode events to know how a run stands. Whoever
+   does compares: phase and counts must be what the events come to, so what is counted is part of
+   the format.
 4. `leases` are the resources that runs hold or want; `inbox` is what others ask of a run's driver.
 """
 
@@ -17,7 +19,7 @@ FORMAT: Final = 1
 PAGE_BYTES: Final = 4096
 SEQ_BITS: Final = 32
 ENDED: Final = ("cancelled", "declined", "rejected", "rolled_back", "succeeded", "taken_over")
-"""Phases in which a run is over, and its leases bind nobody. Any other word means live."""
+"""Phases in which a run is over. Any other word means live."""
 
 SCHEMA: Final = (
     """CREATE TABLE runs (
@@ -110,9 +112,9 @@ TAKE: Final = (
 )
 STOP_WANTING: Final = "DELETE FROM leases WHERE number = ? AND state = 'wanted'"
 RELEASE: Final = "DELETE FROM leases WHERE number = ?"
+# Whoever wrote another phase into `runs` has freed nothing: a lease binds until it is deleted.
 OVERLAPPING: Final = (
-    "SELECT resource, mode, run, state FROM leases JOIN (SELECT number, run FROM runs"  # noqa: S608 - constants alone
-    f" WHERE {_LIVE}) USING (number)"
+    "SELECT resource, mode, run, state FROM leases JOIN runs USING (number)"
     " WHERE resource = ? AND number <> ? AND 'exclusive' IN (mode, ?) ORDER BY number, state"
 )
 

@@ -276,12 +276,17 @@ def test_two_runs_may_share(ledger: Ledger) -> None:
         ]
 
 
-def test_the_leases_of_an_ended_run_bind_nobody(ledger: Ledger) -> None:
+def test_a_lease_binds_until_it_is_released_whatever_phase_its_run_is_said_to_be_in(
+    ledger: Ledger,
+) -> None:
     one, two = (ledger.open_run(opened(), acting) for _ in range(2))
-    with ledger.writer(one, "1") as first:
+    over = Projection("cancelled", "", {})
+    with ledger.writer(one, "1") as first, ledger.writer(two, "2") as second:
         first.append([], acting, take=exclusive("host:a"))
-        first.append([], Projection("cancelled", "", {}))
-    with ledger.writer(two, "2") as second:
+        first.append([], over)
+        with pytest.raises(Conflict, match=f"{one} holds 1"):
+            second.append([], acting, take=exclusive("host:a"))
+        first.append([], over, release=True)
         second.append([], acting, take=exclusive("host:a"))
 
 
