@@ -20,14 +20,14 @@ import sys
 from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, Final, NamedTuple
+from typing import IO, TYPE_CHECKING, Any, Final, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from orchestrator.ledger import Ledger
 
-__all__ = ["Anchor", "Report", "export", "main", "read_anchor", "verify"]
+__all__ = ["Anchor", "Report", "export", "main", "read_anchor", "verify", "verify_open"]
 
 FORMAT: Final = "interlock-run-1"
 MAX_LINE_BYTES: Final = 1 << 28
@@ -68,7 +68,7 @@ class Report:
     """The last record that an anchor from elsewhere vouches for; 0 for none."""
 
 
-def export(ledger: Ledger, run: str, out: BinaryIO) -> int:
+def export(ledger: Ledger, run: str, out: IO[bytes]) -> int:
     """Write a run as an audit file: a header, then every envelope verbatim with its hash."""
     row = ledger.row(run)
     out.write(_header(row.run, row.seq, row.head))
@@ -85,9 +85,14 @@ def verify(path: Path | str, anchors: Sequence[Anchor] = ()) -> Report:
     """Check an audit file; never raise, whatever its bytes are."""
     try:
         with Path(path).open("rb") as file:
-            return _Reading(file, {anchor.seq: anchor.hash for anchor in anchors}).report()
+            return verify_open(file, anchors)
     except OSError as error:
         return Report(ok=False, problem=f"the file cannot be read: {error.strerror}")
+
+
+def verify_open(file: IO[bytes], anchors: Sequence[Anchor] = ()) -> Report:
+    """Check an audit file that is open, from where it stands."""
+    return _Reading(file, {anchor.seq: anchor.hash for anchor in anchors}).report()
 
 
 def read_anchor(text: str) -> Anchor | None:
@@ -104,7 +109,7 @@ class _DefectError(Exception):
 class _Reading:
     """Where the reading of one file stands."""
 
-    file: BinaryIO
+    file: IO[bytes]
     anchors: dict[int, str]
     run: str = ""
     events: int = 0
@@ -263,7 +268,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     anchors = [read_anchor(text) for text in asked.anchor]
     if None in anchors:
         parser.error("an anchor is 64 hexadecimal digits, @, and the number of a record")
-    report = verify(asked.file, [anchor for anchor in anchors if anchor is not None])
+    try:
+        with asked.file.open("rb") as file:
+            report = verify_open(file, [anchor for anchor in anchors if anchor is not None])
+    except FileNotFoundError:
+        parser.error(f"{asked.file}: there is no such file")
+    except OSError as error:
+        parser.error(f"{asked.file}: cannot be read: {error.strerror}")
     sys.stdout.write(_shown(report))
     return 0 if report.ok else 8
 

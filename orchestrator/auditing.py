@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
+import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from orchestrator import audit, show
 from orchestrator.errors import Corrupted, InvalidInput
@@ -11,9 +13,16 @@ from orchestrator.session import Session, folded
 
 if TYPE_CHECKING:
     from orchestrator.audit import Anchor, Report
+    from orchestrator.ledger import Ledger
     from orchestrator.view import View
 
 __all__ = ["export", "replay", "verify"]
+
+NAME: Final = re.compile(r"[A-Za-z][A-Za-z0-9-]*(\.[0-9]+)?")
+"""What can name a run, or the ticket whose newest run is meant; anything else is a path."""
+SHOWN: Final = 200
+IN_MEMORY_BYTES: Final = 32 << 20
+"""So much of an export is kept in memory; the rest goes where the system keeps what is private."""
 
 
 def verify(view: View, workspace: Path | None, what: str, anchors: list[str]) -> int:
@@ -21,15 +30,15 @@ def verify(view: View, workspace: Path | None, what: str, anchors: list[str]) ->
     known = [_anchor(text) for text in anchors]
     if Path(what).is_file():
         return _told(view, what, audit.verify(what, known))
-    with Session.open(workspace) as session:
+    _refuse_no_name(what)
+    with (
+        Session.open(workspace) as session,
+        tempfile.SpooledTemporaryFile(max_size=IN_MEMORY_BYTES) as scratch,
+    ):
         run = folded(session.ledger, session.ledger.row(what).run)
-        scratch = session.workspace.root / ".interlock" / f"verify-{run.id}.jsonl"
-        try:
-            with scratch.open("wb") as out:
-                audit.export(session.ledger, run.id, out)
-            return _told(view, run.id, audit.verify(scratch, known))
-        finally:
-            scratch.unlink(missing_ok=True)
+        audit.export(session.ledger, run.id, scratch)
+        scratch.seek(0)
+        return _told(view, run.id, audit.verify_open(scratch, known))
 
 
 def replay(view: View, workspace: Path | None, name: str) -> int:
@@ -60,8 +69,7 @@ def export(view: View, workspace: Path | None, name: str, file: Path) -> int:
     with Session.open(workspace) as session:
         run = session.ledger.row(name).run
         try:
-            with file.open("xb") as out:
-                count = audit.export(session.ledger, run, out)
+            count = _written(session.ledger, run, file)
         except FileExistsError:
             raise InvalidInput(
                 f"{file}: is there already; nothing was written", next_step="name another file"
@@ -75,6 +83,24 @@ def export(view: View, workspace: Path | None, name: str, file: Path) -> int:
         lambda: {"format": 1, "run": run, "file": str(file), "events": count},
     )
     return 0
+
+
+def _written(ledger: Ledger, run: str, file: Path) -> int:
+    # Whoever finds the file may take it for the record: half of one is never left.
+    with file.open("xb") as out:
+        try:
+            return audit.export(ledger, run, out)
+        except BaseException:
+            file.unlink(missing_ok=True)
+            raise
+
+
+def _refuse_no_name(what: str) -> None:
+    if NAME.fullmatch(what) is None:
+        raise InvalidInput(
+            f"there is no such file or run: {what[:SHOWN]!r}",
+            next_step="name an exported file, or a run as `interlock list` shows it",
+        )
 
 
 def _anchor(text: str) -> Anchor:

@@ -264,6 +264,15 @@ def test_the_program_takes_anchors(
     assert read_anchor("nonsense") is None
 
 
-def test_a_missing_file_is_reported(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main([str(tmp_path / "missing")]) == 8
-    assert "DOES NOT VERIFY: the file cannot be read: No such file" in capsys.readouterr().out
+def test_of_a_file_that_cannot_be_read_nothing_is_said(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    missing = tmp_path / "missing"
+    for path, why in ((missing, "there is no such file"), (tmp_path, "cannot be read: Is a")):
+        with pytest.raises(SystemExit) as asked_wrongly:
+            main([str(path)])
+        assert asked_wrongly.value.code == 2
+        said = capsys.readouterr()
+        assert said.out == ""
+        assert f"{path}: {why}" in said.err
+    assert not verify(missing).ok
