@@ -3,8 +3,7 @@
 1. `events` is append-only: triggers refuse UPDATE and DELETE; the hash chain finds who went around.
 2. An event's key is `run number << 32 | seq`: one B-tree, in which each run appends to its own end.
 3. `runs` holds each run's projection: nobody has to decode events to know how a run stands. Whoever
-   does compares: phase and counts must be what the events come to, so what is counted is part of
-   the format.
+   does compares: the phase must be what the events come to.
 4. `leases` are the resources that runs hold or want; `inbox` is what others ask of a run's driver.
 """
 

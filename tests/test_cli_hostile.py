@@ -99,19 +99,9 @@ def test_a_ledger_of_a_newer_version_is_left_to_that_version(desk: Desk) -> None
     desk.type("doctor", expect=2)
 
 
-FORGERIES: Final = {
-    "its phase": "phase = 'succeeded'",
-    "its counts": "counts = replace(counts, '\"paused\":0', '\"paused\":1')",
-    "no counts": "counts = '{}'",
-}
-
-
-@pytest.mark.parametrize("change", FORGERIES.values(), ids=FORGERIES)
-def test_a_run_that_does_not_stand_as_it_is_listed_is_never_acted_on(
-    desk: Desk, change: str
-) -> None:
+def test_a_run_that_does_not_stand_as_it_is_listed_is_never_acted_on(desk: Desk) -> None:
     run = desk.approved()
-    _rewrite(desk, f"UPDATE runs SET {change}")  # noqa: S608 - a constant of this table
+    _rewrite(desk, "UPDATE runs SET phase = 'succeeded'")
     for words in (
         ("run", run), ("show", run), ("watch", run), ("cancel", run), ("audit", "verify", run),
         ("audit", "replay", run),
