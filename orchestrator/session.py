@@ -179,7 +179,7 @@ def collector_at_rest(young: int = 50_000) -> Iterator[None]:
 
 
 def folded(ledger: Ledger, run_id: str) -> Run:
-    """Fold all events of a run; the phase by which the ledger lists it must be what they come to."""
+    """Fold all events of a run; they must come to the phase by which the ledger lists it."""
     with collector_at_rest(young=0):
         row = ledger.row(run_id)
         events = ledger.events(row.run)
