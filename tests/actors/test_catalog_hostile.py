@@ -11,13 +11,13 @@ import pytest
 
 from actors.ansible.kind import Ansible
 from actors.catalog import read_catalog
-from actors.spec import Brief, Done, ListParam, TextParam, problem_with
+from actors.spec import Brief, ChoiceParam, Done, ListParam, TextParam, problem_with
 from hostile_values import ALL
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from actors.spec import ActorSpec
+    from actors.spec import ActorSpec, ParamSpec
     from hosts import Lab
 
 PLAYBOOKS: Final = Path(__file__).parent.parent.parent / "playbooks"
@@ -33,6 +33,12 @@ NEVER_ON_A_COMMAND_LINE: Final = {
     ("linux.file_prune", "name"),
 }
 """These may begin with a dash: they reach a module of the actor's own, as an argument of it."""
+PAGES: Final = {("linux.service_restart", "path"), ("nginx.site_deploy", "health_path")}
+"""These look like paths of a host's files, and are a page's: only an HTTP server reads them."""
+ROOTS: Final = ("etc", "usr", "var", "srv", "data", "opt", "home", "mnt", "backup", "root", "tmp")
+ENDS: Final = ("", ".pem", ".key", ".conf")
+BETWEEN: Final = ("/..", "/../../etc", "/.", "/", "/.ssh")
+"""Between two parts of a path or behind its end, each leads elsewhere, or to what is hidden."""
 
 
 def of_the_kind() -> dict[str, ActorSpec]:
@@ -66,6 +72,57 @@ def test_no_pattern_lets_more_through_than_a_word() -> None:
                 harmless = (actor, name) in NEVER_ON_A_COMMAND_LINE
                 assert harmless or not value.startswith("-"), (actor, name, value)
     assert tried >= 15
+
+
+def paths_of(param: ParamSpec) -> list[str]:
+    """List paths of a host's files that a param lets through; none if it is not for paths."""
+    match param:
+        case ChoiceParam(choices=choices):
+            return [choice for choice in choices if choice.startswith("/")]
+        case TextParam():
+            tried = [f"/{root}/some/deep-er/place_1.d{end}" for root in ROOTS for end in ENDS]
+            return [path for path in tried if problem_with(param, path) is None]
+        case ListParam(items=items):
+            return paths_of(items)
+        case _:
+            return []
+
+
+def odd_paths(path: str) -> Iterator[str]:
+    for at in [found.start() for found in re.finditer("/|$", path)]:
+        yield from (f"{path[:at]}{between}{path[at:]}" for between in BETWEEN)
+
+
+def test_no_path_leads_elsewhere_than_it_seems_to() -> None:
+    tried = set()
+    for actor, spec in of_the_kind().items():
+        for name, param in spec.params.items():
+            if (actor, name) in FREE | PAGES:
+                continue
+            one = param.items if isinstance(param, ListParam) else param
+            paths = paths_of(param)
+            assert paths or not getattr(one, "pattern", "").startswith("^/"), (actor, name)
+            for odd in (odd for path in paths for odd in odd_paths(path)):
+                assert problem_with(one, odd) is not None, (actor, name, odd)
+                tried.add((actor, name))
+    assert tried >= {
+        ("linux.config_file", "file"),
+        ("linux.file_prune", "directory"),
+        ("postgresql.backup_check", "directory"),
+        ("tls.certificate_deploy", "certificate_file"),
+        ("tls.certificate_deploy", "key_file"),
+        ("tls.certificate_deploy", "root_file"),
+    }
+
+
+def test_an_instant_is_one_that_a_calendar_and_a_clock_could_show() -> None:
+    until = of_the_kind()["linux.sudo_grant"].params["until"]
+    for good in ("20261125T0300Z", "20280229T2359Z", "20991231T0000Z", "20260430T1000Z"):
+        assert problem_with(until, good) is None
+    for bad in ("20269999T2959Z", "20260010T0000Z", "20261301T0000Z", "20260100T0000Z",
+                "20260132T0000Z", "20260230T0000Z", "20260431T0000Z", "20260101T2400Z",
+                "20260101T0060Z", "2026-0101T0000Z"):  # fmt: skip
+        assert problem_with(until, bad) is not None, bad
 
 
 @pytest.mark.parametrize("actor", sorted({actor for actor, _ in NEVER_ON_A_COMMAND_LINE}))
