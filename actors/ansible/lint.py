@@ -7,27 +7,39 @@ manifest, sheet and playbooks speak of the same params, outputs and failures.
 from __future__ import annotations
 
 import re
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from actors.ansible.lint_book import Complaint, Play, Task, is_on, read_book, text_of
-from actors.ansible.lint_tasks import Names, judge_registers, judge_task, looks_at_host, tainted
+from actors.ansible.lint_book import BOOKS, SECTIONS, Complaint, Play, Task, read_book, read_mapping
+from actors.ansible.lint_files import (
+    has_role,
+    holds_tasks,
+    holds_templates,
+    holds_vars,
+    own_modules,
+    strays,
+    vars_meant,
+)
+from actors.ansible.lint_names import Names, judge_names, reached, said_by
+from actors.ansible.lint_tasks import (
+    judge_become,
+    judge_registers,
+    judge_task,
+    judge_texts,
+    looks_at_host,
+)
+from actors.ansible.lint_text import expressions, is_literal
 from actors.ansible.outputs import FAILURE, LEFT, STATE
 from actors.ansible.sheet import SHEET, read_sheet
 from actors.kinds import ActorsError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from actors.spec import ActorSpec
 
 __all__ = ["complaints"]
 
-BOOKS: Final = ("apply.yml", "verify.yml", "undo.yml")
-FILES: Final = ("actor.yaml", SHEET, "evidence.json", "README.md", *BOOKS)
-FOLDERS: Final = (
-    "tasks", "handlers", "templates", "files", "vars", "roles", "library", "module_utils", "tests",
-)  # fmt: skip
 PLAY_KEYS: Final = frozenset(
     [
         "name",
@@ -63,6 +75,12 @@ PLAY_KEYS: Final = frozenset(
         "when",
     ]
 )
+ROLE_KEYS: Final = frozenset({"role", "name", "vars", "when", "tags"})
+META: Final = re.compile(r"roles/[^/]+/meta/.+")
+META_KEYS: Final = frozenset({"galaxy_info", "argument_specs", "allow_duplicates"})
+STRATEGIES: Final = ("linear", "free", "host_pinned")
+MARKS: Final = "#jinja2:"
+"""How a template begins that says which marks it goes by."""
 OWN_MODES: Final = ("unreachable", "stopped")
 PARAM: Final = re.compile(r"interlock\.(params|secrets)(?:\.(\w+)|\[\s*\\?['\"](\w+)\\?['\"]\s*\])")
 OPEN_PARAMS: Final = re.compile(r"interlock\.params(?![.\w\[])|interlock(?![.\w\[])")
@@ -70,74 +88,126 @@ OPEN_PARAMS: Final = re.compile(r"interlock\.params(?![.\w\[])|interlock(?![.\w\
 
 def complaints(folder: Path, files: tuple[str, ...], spec: ActorSpec) -> Iterator[Complaint]:
     """Yield all that is wrong with a folder."""
-    yield from _strays(files)
+    yield from strays(files)
     plays: list[Play] = []
     tasks: list[Task] = []
     for name in files:
-        kind = _kind_of(name)
-        if kind is not None:
-            found, inside, problems = read_book(folder, name, plays=kind == "plays")
+        if name in BOOKS or holds_tasks(name):
+            found, inside, problems = read_book(folder, name, plays=name in BOOKS)
             plays += found
             tasks += inside
             yield from problems
+    values: dict[str, dict[str, Any]] = {}
+    for name in files:
+        if holds_vars(name) or META.fullmatch(name):
+            values[name], problems = read_mapping(folder, name)
+            yield from problems
+    names = _names(folder, files, spec, plays, tasks, values)
+    secret = names.secret()
+    yield from judge_names(names.said)
     for play in plays:
-        yield from _play(play)
-    names = Names(
-        own=_own_modules(files),
-        tainted=tainted(tasks, [play.said for play in plays]),
-        books=_reached(tasks),
-    )
+        yield from _play(play, names)
     for task in tasks:
-        yield from judge_task(task, names)
+        yield from judge_task(task, names, secret)
     yield from judge_registers(tasks, names)
+    yield from _values(values, names)
+    yield from _templates(folder, names)
     yield from _roles(files)
     yield from _agreements(folder, files, spec, tasks, names.books)
 
 
-def _kind_of(name: str) -> str | None:
-    if name in BOOKS:
-        return "plays"
-    inner = re.fullmatch(r"(roles/[^/]+/)?(tasks|handlers)/.+\.ya?ml", name)
-    return "tasks" if inner else None
+def _names(
+    folder: Path,
+    files: tuple[str, ...],
+    spec: ActorSpec,
+    plays: list[Play],
+    tasks: list[Task],
+    values: dict[str, dict[str, Any]],
+) -> Names:
+    own = own_modules(files)
+    variables = {name: said for name, said in values.items() if holds_vars(name)}
+    return Names(
+        files=files,
+        own=own,
+        said=tuple(said_by(plays, tasks, variables, own)),
+        templates={
+            name: tuple(expressions(_text(folder, name))) for name in files if holds_templates(name)
+        },
+        books=reached(plays, tasks, files),
+        # An actor that only reads has no verify: its apply is that.
+        reading=frozenset({"verify.yml"} | ({"apply.yml"} if spec.effect == "read" else set())),
+    )
 
 
-def _own_modules(files: tuple[str, ...]) -> frozenset[str]:
-    """Name the modules of the folder, and those that come with the kind."""
-    ours = {path.stem for path in Path(__file__).parent.glob("modules/*.py")} - {"__init__"}
-    theirs = {name.split("/")[1] for name in files if re.fullmatch(r"library/\w+\.py", name)}
-    return frozenset(ours | {name.removesuffix(".py") for name in theirs})
+def _text(folder: Path, name: str) -> str:
+    return (folder / name).read_text(encoding="utf-8", errors="replace")
 
 
-def _strays(files: tuple[str, ...]) -> Iterator[Complaint]:
-    for name in files:
-        top, slash, _ = name.partition("/")
-        known = top in FOLDERS if slash else top in FILES
-        if not known:
-            says = "is none of the files of an actor: Ansible might load it unseen; remove it"
-            yield Complaint("A-stray-file", says, name, 1)
+def _play(play: Play, names: Names) -> Iterator[Complaint]:
+    for code, says in _play_problems(play, names):
+        yield Complaint(code, says, play.file, play.line)
 
 
-def _play(play: Play) -> Iterator[Complaint]:
-    if "import_playbook" in play.said or "ansible.builtin.import_playbook" in play.said:
-        says = "imports a playbook: a verb is one file; import tasks instead"
-        yield Complaint("A-import", says, play.file, play.line)
+def _play_problems(play: Play, names: Names) -> Iterator[tuple[str, str]]:
+    said = play.said
+    if "import_playbook" in said or "ansible.builtin.import_playbook" in said:
+        yield "A-import", "imports a playbook: a verb is one file; import tasks instead"
         return
-    if play.said.get("hosts") != "targets":
-        says = f"plays on {play.said.get('hosts')!r}: write hosts: targets"
-        yield Complaint("A-hosts", says, play.file, play.line)
-    for key in sorted(set(play.said) - PLAY_KEYS):
-        says = f"a play must not say {key}: where and how a target is reached says the inventory"
-        yield Complaint("A-play", says, play.file, play.line)
-    if is_on(play.said.get("become")) and not play.said.get("become_user"):
-        says = "becomes root: leave that to the inventory, or name another user in become_user"
-        yield Complaint("A-become", says, play.file, play.line)
-    for name in play.said.get("vars") or {}:
-        if name.startswith(("ansible_", "interlock")):
-            says = f"sets {name}: how a target is reached says the inventory"
-            yield Complaint("A-reserved-var", says, play.file, play.line)
-    if "{{" in text_of(play.said.get("vars_files", "")):
-        says = "chooses vars_files by a template: name the files"
-        yield Complaint("A-template-path", says, play.file, play.line)
+    if said.get("hosts") != "targets":
+        yield "A-hosts", f"plays on {said.get('hosts')!r}: write hosts: targets"
+    for key in sorted(set(said) - PLAY_KEYS):
+        yield (
+            "A-play",
+            f"a play must not say {key}: where and how a target is reached says the inventory",
+        )
+    if said.get("strategy", "linear") not in STRATEGIES:
+        yield "A-play", f"plays by the strategy {said['strategy']!r}: use linear"
+    yield from judge_become(said, said.get("become_user"))
+    if not isinstance(said.get("vars") or {}, dict):
+        yield "A-reserved-var", "sets variables otherwise than by a mapping"
+    if not is_literal(said.get("environment")):
+        yield "A-environment", "gives a program an environment by a template: write it out"
+    defaults = said.get("module_defaults") or {}
+    if not isinstance(defaults, dict) or not set(defaults) <= names.own:
+        yield "A-args", "says module_defaults of other modules than its own"
+    rest = {key: value for key, value in said.items() if key not in SECTIONS}
+    yield from judge_texts(play.file, rest, names)
+    yield from _loaded(said, names)
+
+
+def _loaded(said: dict[str, Any], names: Names) -> Iterator[tuple[str, str]]:
+    wanted = said.get("vars_files") or []
+    for path in wanted if isinstance(wanted, list) else [wanted]:
+        if not is_literal(path):
+            yield "A-template-path", "chooses vars_files by a template: name the files"
+        elif not vars_meant(path, names.files):
+            yield "A-outside", f"names {path!r} in vars_files, which is no file below vars/"
+    roles = said.get("roles") or []
+    for entry in roles if isinstance(roles, list) else [roles]:
+        role = entry if isinstance(entry, dict) else {"role": entry}
+        name = role.get("role", role.get("name"))
+        if set(role) - ROLE_KEYS or not has_role(name, names.files):
+            yield "A-outside", f"plays the role {name!r}: only roles/ of the folder, and with vars"
+
+
+def _values(values: dict[str, dict[str, Any]], names: Names) -> Iterator[Complaint]:
+    for name, said in values.items():
+        for code, says in judge_texts(name, said, names):
+            yield Complaint(code, says, name, 1)
+        if META.fullmatch(name) and set(said) - META_KEYS:
+            more = ", ".join(sorted(set(said) - META_KEYS))
+            yield Complaint("A-role", f"says {more}: a role brings no other in", name, 1)
+
+
+def _templates(folder: Path, names: Names) -> Iterator[Complaint]:
+    for name, parts in names.templates.items():
+        text = _text(folder, name)
+        if text.startswith(MARKS):
+            says = "goes by other marks than the usual ones: nobody would see its templates"
+            yield Complaint("A-lookup", says, name, 1)
+        for part in parts:
+            for code, says in judge_texts(name, part, names):
+                yield Complaint(code, says, name, text.count("\n", 0, text.find(part)) + 1)
 
 
 def _roles(files: tuple[str, ...]) -> Iterator[Complaint]:
@@ -147,28 +217,6 @@ def _roles(files: tuple[str, ...]) -> Iterator[Complaint]:
         if not specs & set(files):
             says = "has no meta/argument_specs.yml: a role says what it takes"
             yield Complaint("A-argument-specs", says, f"roles/{role}", 1)
-
-
-def _reached(tasks: list[Task]) -> dict[str, frozenset[str]]:
-    """Say for each file of tasks which verbs' playbooks may come to it."""
-    into: dict[str, set[str]] = {}
-    for task in tasks:
-        module = (task.module or "").rpartition(".")[2]
-        if module in ("import_tasks", "include_tasks"):
-            args = task.args
-            wanted = args.get("file", "") if isinstance(args, dict) else str(args)
-            into.setdefault(task.file, set()).add(wanted)
-    reached: dict[str, frozenset[str]] = {}
-    for book in BOOKS:
-        seen, waiting = {book}, [book]
-        while waiting:
-            for wanted in into.get(waiting.pop(), set()):
-                names = {wanted, f"tasks/{wanted}"} - seen
-                seen |= names
-                waiting += names
-        for name in seen:
-            reached[name] = reached.get(name, frozenset()) | {book}
-    return reached
 
 
 # --- manifest, sheet and playbooks ----------------------------------------------------------------
@@ -243,7 +291,7 @@ def _params(folder: Path, files: tuple[str, ...], spec: ActorSpec) -> Iterator[C
         top = name.partition("/")[0]
         if name not in BOOKS and top not in ("tasks", "handlers", "templates", "vars", "roles"):
             continue
-        text = (folder / name).read_text(encoding="utf-8", errors="replace")
+        text = _text(folder, name)
         open_use = open_use or OPEN_PARAMS.search(text) is not None
         for found in PARAM.finditer(text):
             param = found.group(2) or found.group(3)

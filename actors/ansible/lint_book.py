@@ -15,68 +15,82 @@ if TYPE_CHECKING:
 
     from actors.reading import Read
 
-__all__ = ["KEYWORDS", "Complaint", "Play", "Task", "is_off", "is_on", "read_book", "text_of"]
+__all__ = [
+    "BLOCKS",
+    "BOOKS",
+    "KEYWORDS",
+    "LOOKUPS",
+    "ON_BLOCKS",
+    "ON_TASKS",
+    "REFUSED",
+    "SECTIONS",
+    "Complaint",
+    "Play",
+    "Task",
+    "read_book",
+    "read_mapping",
+    "text_of",
+]
 
 MAX_BYTES: Final = 500_000
+BOOKS: Final = ("apply.yml", "verify.yml", "undo.yml")
 BLOCKS: Final = ("block", "rescue", "always")
-KEYWORDS: Final = frozenset(
+SECTIONS: Final = ("pre_tasks", "tasks", "post_tasks", "handlers")
+LOOKUPS: Final = "with_"
+ON_ALL: Final = frozenset(
     [
-        "action",
         "any_errors_fatal",
-        "args",
-        "async",
         "become",
-        "become_exe",
-        "become_flags",
-        "become_method",
         "become_user",
-        "changed_when",
         "check_mode",
-        "collections",
-        "connection",
-        "debugger",
-        "delay",
-        "delegate_facts",
         "delegate_to",
         "diff",
         "environment",
-        "failed_when",
         "ignore_errors",
         "ignore_unreachable",
-        "listen",
-        "local_action",
-        "loop",
-        "loop_control",
-        "module_defaults",
         "name",
         "no_log",
-        "notify",
-        "poll",
-        "port",
-        "register",
-        "remote_user",
-        "retries",
         "run_once",
         "tags",
         "throttle",
         "timeout",
-        "until",
         "vars",
         "when",
-        "with_items",
-        "with_dict",
-        "with_fileglob",
-        "with_first_found",
-        "with_sequence",
-        "with_together",
-        "with_nested",
-        "with_subelements",
-        "with_indexed_items",
-        "block",
-        "rescue",
-        "always",
     ]
 )
+"""Keywords that a task and a block may say."""
+ON_TASKS: Final = ON_ALL | {
+    "async",
+    "changed_when",
+    "delay",
+    "failed_when",
+    "listen",
+    "loop",
+    "loop_control",
+    "notify",
+    "poll",
+    "register",
+    "retries",
+    "until",
+}
+ON_BLOCKS: Final = ON_ALL | {*BLOCKS, "notify"}
+REFUSED: Final = {
+    "action": ("A-module", "name the module itself"),
+    "args": ("A-args", "write the arguments below the module"),
+    "become_exe": ("A-reach", "how a target is reached says the inventory"),
+    "become_flags": ("A-reach", "how a target is reached says the inventory"),
+    "become_method": ("A-reach", "how a target is reached says the inventory"),
+    "collections": ("A-module", "write the full name of each module"),
+    "connection": ("A-reach", "how a target is reached says the inventory"),
+    "debugger": ("A-keyword", "nobody sits at an act"),
+    "delegate_facts": ("A-delegate", "facts of another host are not an actor's to set"),
+    "local_action": ("A-delegate", "that acts on the controller"),
+    "module_defaults": ("A-args", "write the arguments below the module"),
+    "port": ("A-reach", "how a target is reached says the inventory"),
+    "remote_user": ("A-reach", "how a target is reached says the inventory"),
+}
+"""Keywords of Ansible that an actor has no use for, and why."""
+KEYWORDS: Final = ON_TASKS | frozenset(BLOCKS) | frozenset(REFUSED)
 
 
 class Complaint(NamedTuple):
@@ -109,13 +123,26 @@ class Task:
     @property
     def module(self) -> str | None:
         """Name its module, as it is written; nothing if there is not exactly one."""
-        names = [name for name in self.said if name not in KEYWORDS]
+        names = [
+            name for name in self.said if name not in KEYWORDS and not name.startswith(LOOKUPS)
+        ]
         return names[0] if len(names) == 1 else None
 
     @property
     def args(self) -> Any:
         """Return what its module is told."""
         return self.said.get(self.module or "")
+
+    @property
+    def inner(self) -> tuple[dict[str, Any], ...]:
+        """Return it and the blocks around it, without the play."""
+        return (self.said, *(self.around[:-1] if self.file in BOOKS else self.around))
+
+    @property
+    def defaults(self) -> Any:
+        """Return what its play tells its module."""
+        said = self.around[-1].get("module_defaults") if self.file in BOOKS else None
+        return said.get(self.module) if isinstance(said, dict) else None
 
     def inherited(self, keyword: str) -> Any:
         """Find a keyword here, or in what is around."""
@@ -125,62 +152,94 @@ class Task:
         """Return all conditions under which it runs."""
         return " ".join(text_of(one["when"]) for one in (self.said, *self.around) if "when" in one)
 
+    def told(self) -> Iterator[Any]:
+        """Yield all that it says, with the arguments from its play, and what blocks ask."""
+        yield self.said
+        yield self.defaults
+        for one in self.inner[1:]:
+            yield {name: value for name, value in one.items() if name not in BLOCKS}
+
 
 def read_book(
     folder: Path, name: str, *, plays: bool
 ) -> tuple[list[Play], list[Task], list[Complaint]]:
     """Read one file: a playbook, or (without plays) a list of tasks."""
-    try:
-        read = read_yaml((folder / name).read_bytes(), max_bytes=MAX_BYTES)
-    except UnreadableError as error:
-        return [], [], [Complaint("A-unreadable", error.reason, name, error.line or 1)]
-    if not isinstance(read.value, list):
-        what = "plays" if plays else "tasks"
-        return [], [], [Complaint("A-unreadable", f"is not a list of {what}", name, 1)]
+    read = _read(folder, name)
+    if isinstance(read, Complaint):
+        return [], [], [read]
+    problems: list[Complaint] = []
     if not plays:
-        return [], list(_tasks(name, read, (), read.value, ())), []
+        return [], list(_tasks(_File(name, read, problems), (), read.value, ())), problems
     found: list[Play] = []
     tasks: list[Task] = []
-    for number, said in enumerate(read.value):
+    file = _File(name, read, problems)
+    for number, said in _mappings(file, (), read.value, "plays"):
+        found.append(Play(name, read.line_of((number,)), said))
+        for section in SECTIONS:
+            tasks += _tasks(file, (number, section), said.get(section), (said,))
+    return found, tasks, problems
+
+
+def read_mapping(folder: Path, name: str) -> tuple[dict[str, Any], list[Complaint]]:
+    """Read a file of variables."""
+    read = _read(folder, name)
+    if isinstance(read, Complaint):
+        return {}, [read]
+    if not isinstance(read.value, dict):
+        return {}, [Complaint("A-unreadable", "is not a mapping", name, 1)]
+    return read.value, []
+
+
+def _read(folder: Path, name: str) -> Read | Complaint:
+    try:
+        return read_yaml((folder / name).read_bytes(), max_bytes=MAX_BYTES)
+    except UnreadableError as error:
+        return Complaint("A-unreadable", error.reason, name, error.line or 1)
+
+
+class _File(NamedTuple):
+    """A file that is being read."""
+
+    name: str
+    read: Read
+    problems: list[Complaint]
+
+
+def _mappings(
+    file: _File, path: tuple[str | int, ...], listed: object, what: str
+) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Yield the mappings of a list; whatever else stands there is a problem."""
+    line = file.read.line_of(path)
+    if not isinstance(listed, list):
+        says = f"is not a list of {what}"
+        file.problems.append(Complaint("A-unreadable", says, file.name, line))
+        return
+    for number, said in enumerate(listed):
         if isinstance(said, dict):
-            found.append(Play(name, read.line_of((number,)), said))
-            for section in ("pre_tasks", "tasks", "post_tasks", "handlers"):
-                inner = said.get(section) or []
-                tasks += _tasks(name, read, (number, section), inner, (said,))
-    return found, tasks, []
+            yield number, said
+        else:
+            says = f"is not one of {what}: write it as a mapping"
+            line = file.read.line_of((*path, number))
+            file.problems.append(Complaint("A-unreadable", says, file.name, line))
 
 
 def _tasks(
-    file: str,
-    read: Read,
+    file: _File,
     path: tuple[str | int, ...],
     listed: object,
     around: tuple[dict[str, Any], ...],
 ) -> Iterator[Task]:
-    for number, said in enumerate(listed if isinstance(listed, list) else ()):
+    if listed is None and path:
+        return
+    for number, said in _mappings(file, path, listed, "tasks"):
         here = (*path, number)
-        if not isinstance(said, dict):
-            continue
         if "block" not in said:
-            yield Task(file, read.line_of(here), said, around)
+            yield Task(file.name, file.read.line_of(here), said, around)
             continue
         for section in BLOCKS:
-            inner = said.get(section) or []
-            yield from _tasks(file, read, (*here, section), inner, (said, *around))
+            yield from _tasks(file, (*here, section), said.get(section), (said, *around))
 
 
 def text_of(value: Any) -> str:
     """Write a value as one text in which names can be searched."""
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-
-
-def is_on(value: object) -> bool:
-    """Say whether Ansible would take a value as true, whatever its spelling."""
-    return value is True or (isinstance(value, str) and value.lower() in ("yes", "on", "true", "1"))
-
-
-def is_off(value: object) -> bool:
-    """Say whether Ansible would take a value as false, whatever its spelling."""
-    return value is False or (
-        isinstance(value, str) and value.lower() in ("no", "off", "false", "0")
-    )

@@ -101,6 +101,9 @@ def _take(seen: _Seen, event: dict[str, Any]) -> None:
         case "ok":
             seen.grade(event, "predicted")
             _take_change(seen, event)
+        case "skipped" if "censored" in event["result"]:
+            # The condition that did not hold is hidden with the rest, so why is not known.
+            seen.grade(event, "not_predictable")
         case "skipped" if "false_condition" not in event["result"]:
             seen.grade(event, "skipped_by_check_mode")
         case "failed" if event.get("ignored"):

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 __all__ = ["Host", "Played", "read_events", "read_play", "shortened", "words_of"]
 
 SHOWN: Final = 600
+PUBLISHING: Final = ("ansible.builtin.set_stats", "ansible.legacy.set_stats")
 
 
 @dataclass(slots=True)
@@ -105,7 +106,8 @@ def _take_result(host: Host, event: dict[str, Any]) -> None:
         host.failure = event
     if event["event"] == "unreachable":
         host.unreachable = event
-    for one in (result, *_items(result)):
+    # Any module may answer with such a key; one alone publishes.
+    for one in (result, *_items(result)) if event["module"] in PUBLISHING else ():
         stats = one.get("ansible_stats")
         if isinstance(stats, dict) and isinstance(stats.get("data"), dict):
             host.published.update(stats["data"])

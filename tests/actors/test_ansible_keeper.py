@@ -185,6 +185,31 @@ FOREIGN = {
         "- name: Reach\n  ansible.builtin.command: touch TOUCHED\n"
         '  delegate_to: "{{ item }}"\n  loop: [other]'
     ),
+    "a page that is posted and written": (
+        "- name: Reach\n  delegate_to: localhost\n"
+        "  ansible.builtin.uri: {url: 'http://127.0.0.1:9/', method: POST, dest: TOUCHED}"
+    ),
+    "a page by a method of a template": (
+        "- name: Reach\n  delegate_to: localhost\n"
+        "  ansible.builtin.uri: {url: 'http://127.0.0.1:9/', method: \"{{ 'PO' ~ 'ST' }}\"}"
+    ),
+    "a page by arguments of a template": (
+        "- name: Reach\n  delegate_to: localhost\n  ansible.builtin.uri:\n"
+        "  args: \"{{ {'url': 'http://127.0.0.1:9/', 'method': 'POST'} }}\""
+    ),
+    "a page through a socket": (
+        "- name: Reach\n  delegate_to: localhost\n"
+        "  ansible.builtin.uri: {url: 'http://127.0.0.1/', unix_socket: TOUCHED}"
+    ),
+    "a page by defaults": (
+        "- name: Reach\n  delegate_to: localhost\n"
+        "  module_defaults: {ansible.builtin.uri: {method: POST, dest: TOUCHED}}\n"
+        "  ansible.builtin.uri: {url: 'http://127.0.0.1:9/'}"
+    ),
+    "a file instead of a page": (
+        "- name: Reach\n  delegate_to: localhost\n"
+        "  ansible.builtin.uri: {url: 'file:///etc/hostname'}"
+    ),
     "a host that is added": "- {name: Reach, ansible.builtin.add_host: {name: other}}",
 }
 

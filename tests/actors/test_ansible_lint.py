@@ -57,7 +57,7 @@ TASKS: Final = {
     "A-lookup, by q": "- ansible.builtin.debug: {msg: \"{{ q('env', 'HOME') }}\"}",
     "A-lookup, of a computed name": "- ansible.builtin.debug: {msg: \"{{ lookup(said, 'x') }}\"}",
     "A-lookup, as a loop": "- ansible.builtin.debug: {msg: x}\n  with_fileglob: /etc/*",
-    "A-lookup-param": (
+    "A-lookup, of a param's choice": (
         "- ansible.builtin.debug: {msg: \"{{ lookup('file', interlock.params.word) }}\"}"
     ),
     "A-template-path": '- ansible.builtin.include_tasks: "{{ said.stdout }}.yml"',
@@ -149,12 +149,14 @@ def test_a_guarded_register_is_let_through(actor: Actor, guarded: str) -> None:
         "- {ansible.builtin.uri: {url: 'http://x/'}, delegate_to: localhost}",
         "- {ansible.builtin.command: {argv: [id]}, become: true, become_user: postgres}",
         '- {ansible.builtin.debug: {msg: "{{ interlock.secrets.password }}"}, no_log: true}',
-        "- ansible.builtin.copy: {src: a.conf, dest: '{{ interlock.params.word }}'}",
+        "- ansible.builtin.copy: {src: one.conf, dest: '{{ interlock.params.word }}'}",
         "- ansible.builtin.shell: 'echo it | cat'",
     ],
 )
 def test_what_is_sound_is_let_through(actor: Actor, task: str) -> None:
     write(actor, task)
+    (actor.folder / "files").mkdir()
+    (actor.folder / "files" / "one.conf").write_text("one\n")
     assert found(actor) == set()
 
 

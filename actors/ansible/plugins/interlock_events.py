@@ -1,7 +1,8 @@
 """Ansible's callback: every event whole, one JSON line each, written before the play goes on.
 
 1. A line is never shortened here. When the file would pass its bound, the play ends.
-2. The first event from a host that is no target ends the play, before its next task.
+2. The first event from a host that is no target ends the play, before its next task. A target may
+   be looked at from the controller; whatever else is done there is done on no target.
 3. Ansible's own words (warnings, errors without an event) go where its output goes.
 
 Ansible loads this file by its path, in the process that plays; see `actors/ansible/stage.py`.
@@ -23,8 +24,17 @@ EVENTS: Final = "INTERLOCK_EVENTS"
 TARGETS: Final = "INTERLOCK_TARGETS"
 LIMIT: Final = "INTERLOCK_EVENTS_LIMIT"
 PULSE: Final = "INTERLOCK_PULSE"
-LOOKING: Final = frozenset({"ansible.builtin.uri", "ansible.builtin.wait_for"})
+URI: Final = "ansible.builtin.uri"
+LOOKING: Final = frozenset({URI, "ansible.builtin.wait_for"})
 """Modules that may look at a target from the controller."""
+LOOKING_ARGS: Final = frozenset([
+    "body_format", "follow_redirects", "force_basic_auth", "headers", "http_agent", "method",
+    "return_content", "status_code", "timeout", "url", "url_password", "url_username", "use_proxy",
+    "validate_certs",
+])  # fmt: skip
+"""What `uri` may be told there: nothing by which it reads or writes a file of the controller."""
+PAGES: Final = ("http://", "https://")
+METHODS: Final = ("GET", "HEAD")
 ADDING: Final = frozenset({"ansible.builtin.add_host", "ansible.legacy.add_host"})
 CONTROLLER: Final = "localhost"
 
@@ -128,7 +138,7 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]  # ansible has no type
         self._refuse_foreign(result.host.name, _delegate(result), result.task)
 
     def _refuse_foreign(self, host: str, delegated: str | None, task: Any) -> None:
-        looks = delegated == CONTROLLER and task.resolved_action in LOOKING
+        looks = delegated == CONTROLLER and _only_looks(task)
         reached = host if delegated is None or looks else delegated
         if reached not in self._targets:
             self._say("foreign", host=reached, **_about(task))
@@ -154,6 +164,19 @@ def _about(task: Any) -> dict[str, Any]:
         "module": task.resolved_action or task.action,
         "path": task.get_path(),
     }
+
+
+def _only_looks(task: Any) -> bool:
+    if task.resolved_action != URI:
+        return task.resolved_action in LOOKING
+    # As they are written: what a template would make of them is not known yet, so none may be one.
+    told = task.args
+    return (
+        set(told) <= LOOKING_ARGS
+        and str(told.get("method", "GET")) in METHODS
+        and str(told.get("url", "")).startswith(PAGES)
+        and not any(task.module_defaults or ())
+    )
 
 
 def _delegate(result: Any) -> str | None:
