@@ -10,6 +10,7 @@ from typing import Any, Final
 
 import pytest
 
+from actors.ansible.results import read_play
 from actors.kinds import ActorsError
 from actors.spec import Done, Failed, Found, InDoubt, Outcome, Predicted, Scalar, Target, Unexpected
 from ansible_rig import Actor
@@ -83,6 +84,28 @@ def test_an_actor_that_only_reads_needs_one_playbook(actor: Actor) -> None:
     actor.write(tasks, outputs=SIZE, verify="", modes="", effect="read")
     assert actor.ask("apply") == Done(changed=False, outputs={"size": 7})
     assert actor.ask("verify") == Found(state="applied", outputs={"size": 7})
+
+
+def test_a_dry_run_does_not_guess_why_a_hidden_task_was_skipped(actor: Actor) -> None:
+    hidden = "- {name: Hidden, ansible.builtin.ping: {}, no_log: true, when: false}"
+    seen = actor.write(f"{hidden}\n- ansible.builtin.ping:\n").ask("check")
+    assert isinstance(seen, Predicted)
+    assert seen.message == "'Hidden' is not predictable (1 of 1 targets)"
+
+
+def test_only_set_stats_publishes(tmp_path: Path) -> None:
+    events = tmp_path / "events.jsonl"
+    said = {"ansible_stats": {"data": {"size": 1}}}
+    lines = [
+        {"event": "ok", "host": name, "module": module, "result": said}
+        for name, module in (("one", "ansible.builtin.set_stats"), ("two", "own_module"))
+    ]
+    events.write_text("".join(f"{json.dumps(line)}\n" for line in lines))
+    played = read_play(events)
+    assert {name: host.published for name, host in played.hosts.items()} == {
+        "one": {"size": 1},
+        "two": {},
+    }
 
 
 def test_a_playbook_is_told_who_it_is(actor: Actor, tmp_path: Path) -> None:

@@ -47,10 +47,12 @@ failures:
 """
 APPLY: Final = """\
 - hosts: targets
+  vars: {word: "{{ answer.word }}"}
   tasks:
     - name: Get it past the lint
-      ansible.builtin.set_fact: {word: "{{ interlock.secrets.password }}"}
+      tell_back: {word: "{{ interlock.secrets.password }}"}
       no_log: true
+      register: answer
     - name: Tell it
       ansible.builtin.debug:
         msg:
@@ -70,6 +72,12 @@ APPLY: Final = """\
       ansible.builtin.copy:
         content: "{{ word }}"
         dest: "{{ interlock.params.path }}"
+"""
+TELL_BACK: Final = """\
+from ansible.module_utils.basic import AnsibleModule
+
+module = AnsibleModule({"word": {"type": "str"}}, supports_check_mode=True)
+module.exit_json(word=module.params["word"])
 """
 VERIFY: Final = """\
 - hosts: targets
@@ -98,7 +106,9 @@ def built(ws: Path, there: Path, *, fails: bool) -> str:
         ("verify.yml", VERIFY),
         ("undo.yml", UNDO),
         ("ansible.yaml", SHEET),
+        ("library/tell_back.py", TELL_BACK),
     ):
+        (folder / name).parent.mkdir(exist_ok=True)
         (folder / name).write_text(text)
     inventory = ws / "inventory" / "lab.yaml"
     here = json.dumps({"transport": "local", "python": sys.executable})
