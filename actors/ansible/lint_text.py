@@ -21,7 +21,6 @@ __all__ = [
     "is_off",
     "is_on",
     "lookups",
-    "strings",
     "takes_in",
     "texts",
 ]
