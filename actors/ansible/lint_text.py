@@ -32,7 +32,9 @@ CONDITIONS: Final = frozenset(
 )
 """Keys whose values are templates without braces."""
 OPENING: Final = re.compile(r"(?=(\{[{%]))")
-PART: Final = re.compile(r"'(?:[^'\\]|\\.)*'|\"(?:[^\"\\]|\\.)*\"|\}\}|%\}|.", re.DOTALL)
+PART: Final = re.compile(
+    r"'(?:[^'\\]|\\.)*'|\"(?:[^\"\\]|\\.)*\"|\}\}|%\}|[^'\"%()\[\]{}]+|.", re.DOTALL
+)
 QUOTED: Final = re.compile(r"'(?:[^'\\]|\\.)*'|\"(?:[^\"\\]|\\.)*\"", re.DOTALL)
 CALL: Final = re.compile(
     r"(?<!\w)(?:lookup|query|q)\b(?=\s*\()|(?<![.\w])(?:lookup|query|q|fileglob)\b"
