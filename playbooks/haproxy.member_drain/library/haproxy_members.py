@@ -131,13 +131,12 @@ def _well(module: AnsibleModule, members: dict[str, str]) -> dict[str, dict[str,
 
 def _states(backend: str) -> dict[str, str]:
     """Read what was ordered of each member."""
-    # The first line is the version of the format, the second names the columns.
-    lines = _ask(f"show servers state {backend}").splitlines()[1:]
-    columns = lines[0].lstrip("# ").split() if lines else []
-    told = [dict(zip(columns, line.split())) for line in lines[1:]]
+    # The first line is the version of the format; without a second there is no such backend.
+    said = _ask(f"show servers state {backend}").partition("\n")[2].lstrip("# ")
+    rows = csv.DictReader(io.StringIO(said), delimiter=" ")
     return {
         row["srv_name"]: _state(int(row["srv_admin_state"]))
-        for row in told
+        for row in rows
         if row["be_name"] == backend
     }
 
