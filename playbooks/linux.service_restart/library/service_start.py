@@ -1,11 +1,13 @@
 """Ansible module: says when a service was last started, in words that only compare for equality.
 
 systemd is asked where it runs; elsewhere the pid file below /run tells the process. A service that
-does not run, or that nobody knows, is a failure.
+does not run, or that nobody knows, is a failure, unless `must_run` is off. `at` is the instant of
+the look, by the host's monotonic clock.
 """
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
@@ -14,14 +16,18 @@ from ansible.module_utils.basic import AnsibleModule
 def main() -> None:
     """Say when it started."""
     module = AnsibleModule(
-        argument_spec={"name": {"type": "str", "required": True}}, supports_check_mode=True
+        argument_spec={
+            "name": {"type": "str", "required": True},
+            "must_run": {"type": "bool", "default": True},
+        },
+        supports_check_mode=True,
     )
     name = module.params["name"]
     with_systemd = Path("/run/systemd/system").is_dir()
     started = _by_systemd(module, name) if with_systemd else _by_pid_file(name)
-    if started is None:
+    if started is None and module.params["must_run"]:
         module.fail_json(msg=f"there is no running service {name}")
-    module.exit_json(changed=False, started=started)
+    module.exit_json(changed=False, started=started, at=time.monotonic())
 
 
 def _by_systemd(module: AnsibleModule, name: str) -> str | None:
