@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING, Final, TypeVar
 
 from actors.kinds import PULSE
 from orchestrator import show as shown
+from orchestrator.denied import after_denial, denial_code, is_denied
 from orchestrator.errors import Conflict, IllegalEvent, InvalidInput
 from orchestrator.progress import Progress
+from orchestrator.progress_lines import Under
 from orchestrator.pure.run import ENDS, RULES, evolve, offered
 from orchestrator.session import clock_ms
 from orchestrator.show_text import clean
-from orchestrator.show_words import in_words, wording
+from orchestrator.show_words import in_words, standing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -76,8 +78,11 @@ def drive(
     """Drive a run, or leave word for whoever drives it; return it as it then stands."""
     run_id = session.ledger.row(name).run
     shows: list[Progress] = []
+    under = Under(clock_ms())
 
     def changed(run: Run, fresh: Sequence[Event]) -> None:
+        for event in () if shows else fresh:
+            under.recall(run, event)
         for progress in shows:
             progress.update(run, fresh)
 
@@ -87,10 +92,14 @@ def drive(
 
     try:
         with session.driver(
-            run_id, changed, patience_s=FOREVER_S if wait else PATIENCE_S, heard=heard
+            run_id,
+            changed,
+            patience_s=FOREVER_S if wait else PATIENCE_S,
+            heard=heard,
+            seen=under.recall,
         ) as driver:
             _record(driver, spoken(lambda: events(driver.run)))
-            with follow(view, driver.run, session.workspace) as progress:
+            with follow(view, driver.run, session.workspace, under) as progress:
                 shows.append(progress)
                 return driver.drive()
     except Conflict:
@@ -151,8 +160,8 @@ def _complaint(error: ValueError) -> str:
     return f"{place}: {first['msg']}"
 
 
-def follow(view: View, run: Run, workspace: Workspace) -> Progress:
-    """Follow a run on the terminal while it is driven."""
+def follow(view: View, run: Run, workspace: Workspace, under: Under) -> Progress:
+    """Follow a run on the terminal while it is driven; `under` has seen what happened before."""
     acts = workspace.state / "acts" / run.id
 
     def heard_ms(act: Act) -> int | None:
@@ -162,13 +171,14 @@ def follow(view: View, run: Run, workspace: Workspace) -> Progress:
         except OSError:
             return None
 
+    under.heard_ms = heard_ms
     return Progress(
         run,
+        under,
         stream=view.beside,
         live=view.live and not view.as_json and view.beside.isatty(),
         color=view.color,
         clock_ms=clock_ms,
-        heard_ms=heard_ms,
     )
 
 
@@ -197,22 +207,24 @@ def show_end(view: View, run: Run, *, driven: bool = False) -> int:
             return shown.incidents_text(run, offered(run), width=view.width, color=view.color)
         return end_text(run, driven=driven)
 
-    view.say(text, lambda: shown.run_document(run))
+    view.say(text, lambda: shown.run_document(run, driven=driven))
     return exit_code(run)
 
 
 def end_text(run: Run, *, driven: bool = False) -> str:
     """Say how a run stands, why, and what a person may do next."""
-    stands = "paused" if run.paused else wording(run.phase).words
+    stands, _ = standing(run.phase, paused=run.paused)
     lines = [f"{run.id} {in_words(stands, run.reason)}"]
-    if run.phase not in ENDS:
+    if run.phase not in ENDS or is_denied(run):
         lines.append(f"next: {_next_step(run, driven=driven)}")
     return "\n".join(clean(line) for line in lines)
 
 
 def _next_step(run: Run, *, driven: bool) -> str:
     # The one command that takes the run on from here.
-    if run.paused:
+    if is_denied(run):
+        return after_denial(run)
+    if run.paused and run.phase == "running":
         return f"interlock resume {run.id}"
     if driven:
         return f"interlock watch {run.id}"
@@ -238,6 +250,8 @@ def _gate(run: Run) -> str | None:
 
 def exit_code(run: Run) -> int:
     """Turn a phase into an exit code."""
+    if run.phase == "approved" and is_denied(run):
+        return denial_code(run)
     return EXITS.get(run.phase, 4)
 
 

@@ -22,8 +22,9 @@ def status(view: View, workspace: Path | None, run: str | None) -> None:
     now_ms = time.time_ns() // 1_000_000
     if run is None:
         found = rows(workspace, live_only=True)
+        ended = not found and bool(rows(workspace, limit=1))
         view.say(
-            lambda: rows_text(found, now_ms, width=view.width, color=view.color),
+            lambda: rows_text(found, now_ms, width=view.width, color=view.color, ended=ended),
             lambda: {"format": 1, "runs": rows_json(found)},
         )
         return

@@ -286,16 +286,7 @@ class Local:
 
     def _timeout_s(self, act: Act) -> int:
         run = self.run_now()
-        times = run.actor(run.shaped.place[act.step]).timeouts
-        match act.verb:
-            case "apply":
-                return times.apply_s + times.verify_s
-            case "undo":
-                return times.undo_s + times.verify_s
-            case "verify":
-                return times.verify_s
-            case _:
-                return times.check_s
+        return run.actor(run.shaped.place[act.step]).timeouts.limit_s(act.verb)
 
     def _read(self) -> Content:
         if self.content is None:

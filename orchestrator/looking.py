@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Final
 
 from orchestrator import show as shown
 from orchestrator.driving import follow, refuse_unplanned, show_end
+from orchestrator.progress_lines import Under
 from orchestrator.pure.run import ENDS, evolve
-from orchestrator.session import Session, folded, signals
+from orchestrator.session import Session, clock_ms, folded, signals
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -24,17 +25,20 @@ def show(view: View, workspace: Path | None, name: str, *, graph: bool) -> int:
     """Show a run, or its plan as a graph."""
     with Session.open(workspace) as session:
         run = session.load(name)
+        driven = session.ledger.holder(run.id) is not None
         history = [] if view.as_json else list(session.ledger.read(run.id))
     if graph:
         refuse_unplanned(run)
         view.say(
             lambda: shown.graph_text(run.planned, width=view.width, color=view.color),
-            lambda: shown.run_document(run),
+            lambda: shown.run_document(run, driven=driven),
         )
     else:
         view.say(
-            lambda: shown.run_text(run, width=view.width, color=view.color, history=history),
-            lambda: shown.run_document(run),
+            lambda: shown.run_text(
+                run, width=view.width, color=view.color, history=history, driven=driven
+            ),
+            lambda: shown.run_document(run, driven=driven),
         )
     return 0
 
@@ -53,8 +57,9 @@ def diff(view: View, workspace: Path | None, one: str, other: str) -> int:
 def watch(view: View, workspace: Path | None, name: str) -> int:
     """Follow a run by its ledger, until nobody drives it."""
     with Session.open(workspace) as session, signals() as (stop, wake_fd):
-        run = folded(session.ledger, session.ledger.row(name).run)
-        with follow(view, run, session.workspace) as progress:
+        under = Under(clock_ms())
+        run = folded(session.ledger, session.ledger.row(name).run, under.recall)
+        with follow(view, run, session.workspace, under) as progress:
             while not stop.count:
                 fresh = [r.event for r in session.ledger.read(run.id, after=run.events)]
                 for event in fresh:

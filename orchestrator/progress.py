@@ -14,17 +14,17 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
-from orchestrator.progress_lines import Under, done_words, picture
+from orchestrator.progress_lines import done_words, picture
 from orchestrator.pure.events import ActFinished, ActStarted
 from orchestrator.show_events import LOUD, event_words
 from orchestrator.show_text import Page, Span, duration, instant
-from orchestrator.show_words import in_words, wording
+from orchestrator.show_words import in_words, standing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from types import TracebackType
 
-    from orchestrator.pure.commands import Act
+    from orchestrator.progress_lines import Under
     from orchestrator.pure.events import Event
     from orchestrator.pure.state import Run
     from orchestrator.show_text import Style
@@ -44,19 +44,19 @@ class Progress:
     def __init__(
         self,
         run: Run,
+        under: Under,
         *,
         stream: TextIO,
         live: bool,
         color: bool,
         clock_ms: Callable[[], int],
         width: int | None = None,
-        heard_ms: Callable[[Act], int | None] = lambda _act: None,
     ) -> None:
         self._run = run
         self._stream = stream
         self._color = color
         self._clock_ms = clock_ms
-        self._under = Under(since_ms=clock_ms(), heard_ms=heard_ms)
+        self._under = under
         self._at_ms = run.at_ms
         self._second = -1
         self._told: dict[str, int] = {}
@@ -89,9 +89,10 @@ class Progress:
             for event in self._under.troubles:
                 self._say(event.at_ms, *event_words(event))
         self._summarise()
-        run, said = self._run, wording(self._run.phase)
-        took = duration((self._clock_ms() - self._under.since_ms) / 1000)
-        self._say(run.at_ms, f"{run.id} {said.words}: {done_words(run)}, in {took}", said.style)
+        run = self._run
+        words, style = standing(run.phase, paused=run.paused)
+        took = duration(self._under.took_ms(run, self._clock_ms()) / 1000)
+        self._say(run.at_ms, f"{run.id} {words}: {done_words(run)}, in {took}", style)
 
     def update(self, run: Run, events: Sequence[Event]) -> None:
         """Take the newest run and what led to it."""
@@ -157,9 +158,8 @@ class Progress:
         self._say(self._at_ms, f"… and {more}; {done_words(self._run)}", "dim")
 
     def _say_phase(self, run: Run) -> None:
-        said = wording(run.phase)
-        stands = in_words("paused" if run.paused else said.words, run.reason)
-        self._say(run.at_ms, f"{run.id} {stands}", said.style)
+        words, style = standing(run.phase, paused=run.paused)
+        self._say(run.at_ms, f"{run.id} {in_words(words, run.reason)}", style)
 
     def _say(self, at_ms: int, words: str, style: Style) -> None:
         page = Page(UNBOUND, color=self._color)

@@ -14,11 +14,21 @@ from typing import TYPE_CHECKING, Final
 
 from orchestrator.pure.commands import Act
 from orchestrator.pure.duties import window_end_ms
-from orchestrator.pure.events import ActFinished, ActStarted, Confirmed, RemedyChosen
+from orchestrator.pure.events import (
+    ActFinished,
+    ActStarted,
+    Confirmed,
+    PreviewRequested,
+    RemedyChosen,
+    RollbackRequested,
+    StartRequested,
+)
 from orchestrator.pure.queues import popped
+from orchestrator.pure.standing import done_steps, undone_steps
+from orchestrator.pure.state import ENDS
 from orchestrator.show_events import LOUD, event_words
 from orchestrator.show_text import Column, Page, Span, clean, clip, count, duration, instant
-from orchestrator.show_words import wording
+from orchestrator.show_words import standing, wording
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -48,7 +58,10 @@ AWAY: Final = 0.9
 class Under:
     """What a picture needs and the run does not keep: when acts began, and what happened last."""
 
-    since_ms: int
+    opened_ms: int
+    """When somebody began to look."""
+    since_ms: int | None = None
+    """When the run was asked to act, where it was."""
     began_ms: dict[str, int] = field(default_factory=dict)
     latest: tuple[Event, ...] = ()
     troubles: tuple[Event, ...] = ()
@@ -57,15 +70,28 @@ class Under:
     heard_ms: Callable[[Act], int | None] = field(default=lambda _act: None)
     """When an act was last heard of, for kinds that listen to their targets."""
 
-    def take(self, run: Run, event: Event) -> None:
-        """Remember what one event leaves for a picture."""
+    def took_ms(self, run: Run, now_ms: int) -> int:
+        """Say how long the run has been at it: since it was asked to act, until its end."""
+        idle = run.work is None and run.phase not in ("starting", "previewing")
+        since_ms = self.opened_ms if idle or self.since_ms is None else self.since_ms
+        return max(0, (run.at_ms if run.phase in ENDS and not idle else now_ms) - since_ms)
+
+    def recall(self, run: Run, event: Event) -> None:
+        """Take an event from before anybody looked: it is not news, but it began something."""
+        if isinstance(event, (StartRequested, PreviewRequested, RollbackRequested)):
+            asked = not isinstance(event, RollbackRequested) or run.phase == "returning"
+            self.since_ms = event.at_ms if asked else self.since_ms
         if run.work is not None and run.work.undoing is not None:
             self.most_undos = max(self.most_undos, run.work.undoing.left)
         if isinstance(event, ActStarted):
             self.began_ms[event.step] = event.at_ms
-            return
-        if isinstance(event, ActFinished):
+        elif isinstance(event, ActFinished):
             self.began_ms.pop(event.step, None)
+
+    def take(self, run: Run, event: Event) -> None:
+        """Remember what one event leaves for a picture."""
+        self.recall(run, event)
+        if isinstance(event, ActFinished):
             if event_words(event)[1] in LOUD:
                 self.trouble_count += 1
                 self.troubles = (*self.troubles, event)[-TROUBLES:]
@@ -80,9 +106,8 @@ def picture(
 ) -> str:
     """Draw the run as it stands now."""
     page = Page(width, color=color)
-    said = wording(run.phase)
-    state = Span("paused", "warn") if run.paused else Span(said.words, said.style)
-    page.line(Span(run.id, "bold"), "  ", state, "  ", run.ticket.title)
+    state = standing(run.phase, paused=run.paused)
+    page.line(Span(run.id, "bold"), "  ", Span(*state), "  ", run.ticket.title)
     if run.reason:
         page.line(Span(run.reason, "yellow"))
     _add_clocks(page, run, under, now_ms)
@@ -98,16 +123,18 @@ def done_words(run: Run) -> str:
     if run.work is None or run.shape is None:
         return "nothing has acted"
     total = len(run.shape.steps)
-    words = f"{total - run.work.left:,} of {count(total, 'step')} done"
-    back = run.work.undoing
-    return f"{words}, {back.left:,} still to be undone" if back is not None and back.left else words
+    words = f"{done_steps(run):,} of {count(total, 'step')} done"
+    back, undone = run.work.undoing, undone_steps(run)
+    if back is not None and back.left:
+        return f"{words}, {back.left:,} still to be undone"
+    return f"{words}, {undone:,} undone" if undone else words
 
 
 # --- clocks and the bar -------------------------------------------------------------------------
 
 
 def _add_clocks(page: Page, run: Run, under: Under, now_ms: int) -> None:
-    spans = [Span(f"elapsed {duration((now_ms - under.since_ms) / 1000)}")]
+    spans = [Span(f"elapsed {duration(under.took_ms(run, now_ms) / 1000)}")]
     if run.plan is not None and run.phase in ("starting", "running", "rolling_back"):
         end_ms, abort_ms = window_end_ms(run), run.plan.timing.last_safe_abort_ms
         if end_ms is not None:
@@ -183,8 +210,7 @@ def _act_row(run: Run, index: int, act: Acting, under: Under, now_ms: int) -> li
     step = run.shaped.steps[index].id
     began_ms = under.began_ms.get(step)
     times = run.actor(index).timeouts
-    limits_s = {"apply": times.apply_s, "undo": times.undo_s, "verify": times.verify_s}
-    limit_s = limits_s.get(act.verb, times.check_s)
+    limit_s = times.limit_s(act.verb)
     attempt = Span(f"attempt {act.attempt}" if act.attempt > 1 else "", "yellow")
     verb = Span(f"{act.verb}, left by another driver" if act.orphan else act.verb)
     name = Span(step, "bold")

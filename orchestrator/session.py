@@ -16,6 +16,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from orchestrator.denied import is_denied
 from orchestrator.driver import Driver, Stop
 from orchestrator.errors import Conflict, Corrupted, IllegalEvent, InvalidInput
 from orchestrator.ledger import Ledger
@@ -31,6 +32,7 @@ from orchestrator.pure.events import (
 )
 from orchestrator.pure.policy_facts import Other
 from orchestrator.pure.run import ENDS, evolve, opened
+from orchestrator.pure.standing import done_steps, undone_steps
 from orchestrator.workspace import Workspace, open_workspace
 from orchestrator.workspace_files import LEDGER, find_workspace
 
@@ -81,9 +83,9 @@ class Session:
         with Ledger.open(workspace.root / LEDGER, create=create) as ledger:
             yield cls(workspace, ledger)
 
-    def load(self, run_id: str) -> Run:
-        """Fold a run from the ledger."""
-        run = folded(self.ledger, self.ledger.row(run_id).run)
+    def load(self, run_id: str, seen: Callable[[Run, Event], None] | None = None) -> Run:
+        """Fold a run from the ledger, and show each of its events to whoever wants to see."""
+        run = folded(self.ledger, self.ledger.row(run_id).run, seen)
         if run.ticket_digest == "":
             raise Corrupted(f"{run_id} has no ticket", next_step="keep the ledger for inspection")
         return run
@@ -100,6 +102,7 @@ class Session:
         *,
         patience_s: float = 0.0,
         heard: Callable[[int], None] = lambda _: None,
+        seen: Callable[[Run, Event], None] | None = None,
     ) -> Iterator[Driver]:
         """Take a run's writer and be its driver; ^C is heard while it lasts."""
         name = f"{login_name()}@{socket.gethostname()} pid {os.getpid()}"
@@ -118,7 +121,7 @@ class Session:
                     heard(told)
                 return _asked(writer, run, now_ms)
 
-            run = self.load(run_id)
+            run = self.load(run_id, seen)
             outside = Local(
                 self.workspace,
                 lambda: driver.run,
@@ -178,27 +181,35 @@ def collector_at_rest(young: int = 50_000) -> Iterator[None]:
         gc.set_threshold(*thresholds)
 
 
-def folded(ledger: Ledger, run_id: str) -> Run:
+def folded(ledger: Ledger, run_id: str, seen: Callable[[Run, Event], None] | None = None) -> Run:
     """Fold all events of a run; they must come to the phase by which the ledger lists it."""
     with collector_at_rest(young=0):
         row = ledger.row(run_id)
         events = ledger.events(row.run)
-        run = _folded(row.run, itertools.islice(events, row.seq))
+        run = _folded(row.run, itertools.islice(events, row.seq), seen)
         _refuse_unlike(row, run)
-        for event in events:  # recorded since
-            run = evolve(run, event)
-        return run
+        return _on(run, events, seen)  # recorded since
 
 
-def _folded(run_id: str, events: Iterator[Event]) -> Run:
+def _folded(
+    run_id: str, events: Iterator[Event], seen: Callable[[Run, Event], None] | None
+) -> Run:
     first = next(events, None)
     if first is None:
         raise InvalidInput(f"{run_id} holds no events", next_step="interlock list")
     if not isinstance(first, Opened):
         raise IllegalEvent(f"{run_id} does not begin with its ticket")
     run = opened(run_id, first)
+    if seen is not None:
+        seen(run, first)
+    return _on(run, events, seen)
+
+
+def _on(run: Run, events: Iterator[Event], seen: Callable[[Run, Event], None] | None) -> Run:
     for event in events:
         run = evolve(run, event)
+        if seen is not None:
+            seen(run, event)
     return run
 
 
@@ -217,12 +228,18 @@ def project(run: Run) -> Projection:
     work = run.work
     counts = {
         "steps": steps,
-        "done": steps - work.left if work else 0,
+        "done": done_steps(run),
         "acting": len(work.acting) if work else 0,
         "paused": int(run.paused),
     }
     if work is not None and work.undoing is not None:
         counts["to_undo"] = work.undoing.left
+    if undone := undone_steps(run):
+        counts["undone"] = undone
+    if run.incidents:
+        counts["incidents"] = len(run.incidents)
+    if is_denied(run):
+        counts["denied"] = 1
     return Projection(phase=run.phase, note=run.reason[:300], counts=counts)
 
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from orchestrator.pure.run import offered as offered_now
+from orchestrator.pure.standing import done_steps
 from orchestrator.show_diff import diff_document, diff_text
 from orchestrator.show_document import run_document
 from orchestrator.show_error import error_document, error_text
@@ -73,6 +74,7 @@ def run_text(
     color: bool,
     history: Sequence[Recorded] = (),
     groups: Mapping[str, Sequence[str]] | None = None,
+    driven: bool = False,
 ) -> str:
     """Show a run: what it is, what it risks, its steps, the way back, its time, and what was said.
 
@@ -95,7 +97,7 @@ def run_text(
     add_approvals(page, run)
     add_preview(page, run, diffs=False)
     _add_history(page, history)
-    add_next(page, run)
+    add_next(page, run, driven=driven)
     return page.text()
 
 
@@ -160,7 +162,7 @@ def _add_before(page: Page, run: Run) -> None:
 
 def _add_progress(page: Page, run: Run) -> None:
     work, steps = run.working, run.shaped.steps
-    page.field("done", f"{len(steps) - work.left:,} of {len(steps):,} steps")
+    page.field("done", f"{done_steps(run):,} of {len(steps):,} steps")
     if work.acting:
         names = [steps[index].id for index in sorted(work.acting)]
         more = f", … and {len(names) - 4:,} more" if len(names) > 4 else ""

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from orchestrator.denied import is_denied
 from orchestrator.pure.preview import grades
 from orchestrator.pure.run import offered
+from orchestrator.pure.standing import done_steps
 from orchestrator.show_words import next_commands
 
 if TYPE_CHECKING:
@@ -18,7 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["run_document"]
 
 
-def run_document(run: Run) -> dict[str, Any]:
+def run_document(run: Run, *, driven: bool = False) -> dict[str, Any]:
     """Return all that is known of a run as plain values."""
     return {
         "format": 1,
@@ -47,8 +49,14 @@ def run_document(run: Run) -> dict[str, Any]:
         "progress": _progress(run),
         "incidents": [_plain(incident) for incident in run.incidents],
         "offered": [_plain(remedy) for remedy in offered(run)],
-        "next": [verb for verb, _ in next_commands(run.phase, run.id, paused=run.paused)],
+        "next": _next(run, driven=driven),
     }
+
+
+def _next(run: Run, *, driven: bool) -> list[str]:
+    denied = is_denied(run)
+    listed = next_commands(run.phase, run.id, paused=run.paused, driven=driven, denied=denied)
+    return [verb for verb, _ in listed]
 
 
 def _carried(run: Run) -> dict[str, Any] | None:
@@ -80,7 +88,7 @@ def _progress(run: Run) -> dict[str, Any] | None:
     steps = run.shape.steps
     return {
         "steps": len(steps),
-        "done": len(steps) - run.work.left,
+        "done": done_steps(run),
         "acting": [steps[index].id for index in sorted(run.work.acting)],
         "touched": [steps[index].id for index in run.touched],
         "states": {

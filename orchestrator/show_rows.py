@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from orchestrator.show_text import Column, Page, Span, age, clean, count, instant
-from orchestrator.show_words import next_commands, wording
+from orchestrator.show_words import next_commands, standing
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -25,16 +25,23 @@ ENDED: Final = frozenset(
 _COUNTS: Final = (
     ("acting", "under way"),
     ("to_undo", "still to be undone"),
+    ("undone", "undone"),
     ("incidents", "open incidents"),
 )
 
 
-def rows_text(rows: Sequence[Row], now_ms: int, *, width: int, color: bool) -> str:
-    """Show many runs, one below the other."""
+def rows_text(
+    rows: Sequence[Row], now_ms: int, *, width: int, color: bool, ended: bool = False
+) -> str:
+    """Show many runs, one below the other; `ended` says that others are left out for that."""
     page = Page(width, color=color)
     if not rows:
+        if ended:
+            page.line("Nothing is under way; ended runs:  ", Span("interlock list", "bold"))
+            return page.text()
         page.line("No runs yet.")
-        page.line("Hand in a ticket:  ", Span("interlock plan TICKET.yaml", "bold"))
+        typed = "interlock plan TICKET.yaml --draft DRAFT.yaml"
+        page.line("Hand in a ticket:  ", Span(typed, "bold"))
         return page.text()
     wide = page.width >= WIDE
     columns = [
@@ -58,13 +65,14 @@ def rows_text(rows: Sequence[Row], now_ms: int, *, width: int, color: bool) -> s
 
 def row_text(row: Row, now_ms: int, holder: str | None, *, width: int, color: bool) -> str:
     """Show one run: where it stands, who drives it, and what may be typed next."""
-    page, said = Page(width, color=color), wording(row.phase)
-    page.line(Span(row.run, "bold"), "  ", Span(said.words, said.style), "  ", row.title)
+    page, paused = Page(width, color=color), bool(row.counts.get("paused"))
+    words, style = standing(row.phase, paused=paused)
+    page.line(Span(row.run, "bold"), "  ", Span(words, style), "  ", row.title)
     if row.note:
-        page.field(*_why(row), said.style if row.phase not in ENDED else "")
+        page.field(*_why(row), style if row.phase not in ENDED else "")
     page.field("ticket", f"{row.ticket} in {row.environment}")
     page.field("progress", _progress_line(row.counts))
-    if row.counts.get("paused"):
+    if words == "paused":
         page.field("paused", f"begins nothing new until: interlock resume {row.run}", "warn")
     page.field(
         "since",
@@ -73,7 +81,8 @@ def row_text(row: Row, now_ms: int, holder: str | None, *, width: int, color: bo
     )
     page.field("driven by", _driver(row, holder), "" if holder or _at_rest(row) else "warn")
     page.head("NEXT")
-    page.commands(next_commands(row.phase, row.run, paused=bool(row.counts.get("paused"))))
+    denied, driven = bool(row.counts.get("denied")), holder is not None
+    page.commands(next_commands(row.phase, row.run, paused=paused, driven=driven, denied=denied))
     return page.text()
 
 
@@ -113,10 +122,10 @@ def _progress_line(counts: Mapping[str, int]) -> str:
 
 
 def _cells(row: Row, now_ms: int, *, wide: bool) -> list[Span]:
-    said = wording(row.phase)
+    words, style = standing(row.phase, paused=bool(row.counts.get("paused")))
     cells = [
         Span(row.run, "bold"),
-        Span("paused" if row.counts.get("paused") else said.words, said.style),
+        Span(words, style),
         Span(progress_words(row.counts)),
         Span(age(row.opened_ms, now_ms)),
         Span(row.environment),

@@ -5,10 +5,11 @@ from __future__ import annotations
 from itertools import islice
 from typing import TYPE_CHECKING, Final
 
+from orchestrator.denied import is_denied
 from orchestrator.pure.preview import grades
 from orchestrator.show_events import remedy_words
 from orchestrator.show_text import Span, clean, count, hidden, instant, joined, short
-from orchestrator.show_words import next_commands, wording
+from orchestrator.show_words import next_commands, standing
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -49,11 +50,11 @@ DIFF: Final[dict[str, Style]] = {"+": "green", "-": "red", "@": "cyan"}
 
 def add_head(page: Page, run: Run) -> None:
     """Say which run this is and where it stands."""
-    said = wording(run.phase)
-    page.line(Span(run.id, "bold"), "  ", Span(said.words, said.style), "  ", run.ticket.title)
+    words, style = standing(run.phase, paused=run.paused)
+    page.line(Span(run.id, "bold"), "  ", Span(words, style), "  ", run.ticket.title)
     if run.reason:
-        page.field("why", run.reason, said.style)
-    if run.paused:
+        page.field("why", run.reason, style)
+    if words == "paused":
         page.field("paused", "no new act begins until a person lets it go on", "warn")
     _add_ticket(page, run.ticket, run.by)
     page.field("opened", instant(run.opened_ms))
@@ -80,10 +81,11 @@ def _add_ticket(page: Page, ticket: Ticket, by: str) -> None:
         page.field("within", joined(ticket.targets, 8))
 
 
-def add_next(page: Page, run: Run) -> None:
+def add_next(page: Page, run: Run, *, driven: bool = False) -> None:
     """Say what a person may type now."""
     page.head("NEXT")
-    page.commands(next_commands(run.phase, run.id, paused=run.paused))
+    denied = is_denied(run)
+    page.commands(next_commands(run.phase, run.id, paused=run.paused, driven=driven, denied=denied))
 
 
 # --- policy and consent -------------------------------------------------------------------------

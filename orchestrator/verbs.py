@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from orchestrator import show as shown
 from orchestrator.consenting import carry, consent, refuse_unread
+from orchestrator.denied import denial_code, is_denied
 from orchestrator.driving import (
-    EXITS,
     drive,
     end_text,
     exit_code,
@@ -236,14 +236,21 @@ def start(view: View, workspace: Path | None, name: str, *, wait: bool) -> int:
                 next_step="plan the ticket anew; a run acts once",
             )
         run = drive(view, session, name, events, wait=wait)
-        return show_end(view, run)
+        return _unless_denied(before.phase, run, show_end(view, run))
+
+
+def _unless_denied(before: str, run: Run, ended: int) -> int:
+    # A way back that was denied leaves a success; whoever drove it hears of the denial.
+    return denial_code(run) if before == "returning" and is_denied(run) else ended
 
 
 def resume(view: View, workspace: Path | None, name: str, *, wait: bool) -> int:
     """Go on from wherever the ledger says the run stands."""
     with Session.open(workspace) as session:
+        before = session.ledger.row(name).phase
         run = drive(view, session, name, unpausing, wait=wait, ask=("unpause", ""))
-        return show_end(view, run, driven=session.ledger.holder(run.id) is not None)
+        ended = show_end(view, run, driven=session.ledger.holder(run.id) is not None)
+        return _unless_denied(before, run, ended)
 
 
 def unpausing(run: Run) -> list[Event]:
@@ -280,7 +287,7 @@ def told(view: View, workspace: Path | None, name: str, kind: str, body: str) ->
             _gate_answered(run, body.partition("=")[0])
         ended = show_end(view, run, driven=session.ledger.holder(run.id) is not None)
         denied = kind == "rollback" and run.phase == "succeeded"
-        return EXITS["rejected"] if denied else ended
+        return denial_code(run) if denied else ended
 
 
 def recover(view: View, workspace: Path | None, name: str, remedy: str | None, reason: str) -> int:

@@ -67,11 +67,14 @@ def test_the_documents_of_a_run_have_these_keys(desk: Desk, done: str) -> None:
     assert set(graph) == DOCUMENT
 
 
-def test_a_dry_run_changes_nothing_but_the_record(desk: Desk) -> None:
+def test_a_dry_run_changes_nothing_but_the_record(desk: Desk, done: str) -> None:
+    effects = desk.root / ".interlock/rehearsal/effects.jsonl"
+    before = effects.read_bytes()
+    assert f'"{done}"' in before.decode(), "what acts leaves a trace there"
     run = desk.plan()
     typed = desk.type("dry-run", run, expect=0)
     assert "nothing was changed" in typed.out
-    assert not (desk.root / ".interlock/acts" / run / "effects.jsonl").exists()
+    assert effects.read_bytes() == before
     assert desk.type_inside("show", run, "--json").document["preview"]["left"] == 0
 
 
@@ -139,6 +142,13 @@ def test_a_success_can_be_rolled_back(desk: Desk) -> None:
     assert "undone" in desk.type("rollback", run, "-r", "no good", expect=5).out
     assert "rolled back" in desk.type("resume", run, expect=5).out
     assert "rolled back" in desk.type_inside("watch", run, expect=5).out
+    row = desk.type_inside("status", run, "--json", expect=0).document
+    assert (row["counts"]["done"], row["counts"]["undone"]) == (0, 1)
+    assert "0 of 2 steps done, 1 undone" in desk.type_inside("status", run, expect=0).out
+    (line,) = (x for x in desk.type_inside("list").out.splitlines() if x.startswith(f"{run} "))
+    assert "0/2" in line
+    shown = desk.type_inside("show", run, "--json", expect=0).document
+    assert shown["progress"]["done"] == 0
 
 
 def test_a_question_is_answered_with_another_draft(desk: Desk) -> None:

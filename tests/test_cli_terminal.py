@@ -145,6 +145,9 @@ def test_control_c_lets_what_is_under_way_settle_and_resume_goes_on(desk: Desk) 
     typed = terminal.end()
     assert typed.code == 4
     assert f"interlock resume {run}" in typed.out
+    stands = desk.type_inside("status", run, expect=0).out
+    assert f"interlock resume {run}  " in stands
+    assert f"interlock watch {run}" not in stands
     document = desk.type_inside("show", run, "--json", expect=0).document
     assert document["progress"]["states"]["update"]["phase"] == "succeeded"
     assert document["progress"]["states"]["look"]["applies"] == 0
@@ -169,6 +172,13 @@ def test_a_run_is_paused_and_resumed_from_another_terminal(desk: Desk) -> None:
     run = desk.approved()
     driver = Terminal(desk, "run", run)
     driver.until("update  apply")
+    watching = Terminal(desk, "watch", run)
+    watching.until(", expected ")
+    watching.press("\x03")
+    watching.end()
+    driven = desk.type_inside("status", run, expect=0).out
+    assert f"interlock watch {run}" in driven
+    assert f"interlock resume {run}" not in driven
     busy = desk.type("run", run, expect=7)
     assert "already driven by operator, process" in busy.err
     paused = desk.type("pause", run, expect=4)

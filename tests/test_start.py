@@ -14,6 +14,8 @@ from typing import Final
 import pytest
 
 ROOT: Final = Path(__file__).parent.parent
+BASIC: Final = "examples/basic-update"
+RUN: Final = "CHG-1001.1"
 HEAVY: Final = frozenset(
     {
         "ansible",
@@ -59,7 +61,9 @@ with open(seen, "w") as file:
 """
 
 
-def _loaded(tmp_path: Path, program: str, *arguments: str, cwd: Path | None = None) -> set[str]:
+def _loaded(
+    tmp_path: Path, program: str, *arguments: str, cwd: Path | None = None, code: int = 0
+) -> set[str]:
     seen = tmp_path / "seen.json"
     done = subprocess.run(
         [sys.executable, "-c", program, str(seen), *arguments],
@@ -69,7 +73,7 @@ def _loaded(tmp_path: Path, program: str, *arguments: str, cwd: Path | None = No
         text=True,
         check=False,
     )
-    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.returncode == code, done.stdout + done.stderr
     return set(json.loads(seen.read_text()))
 
 
@@ -79,8 +83,14 @@ def _heavy(loaded: set[str]) -> set[str]:
 
 @pytest.fixture
 def workspace(tmp_path: Path) -> Path:
+    """A workspace in which something was planned: there is a ledger to open."""
     place = tmp_path / "workspace"
     _loaded(tmp_path, PROBE, "init", str(place))
+    settings = place / "interlock.yaml"
+    text = settings.read_text(encoding="utf-8")
+    settings.write_text(text.replace("engine: embedded", "engine: builtin"), encoding="utf-8")
+    planned = ("plan", f"{BASIC}/ticket.yaml", "-d", f"{BASIC}/draft.yaml")
+    assert _heavy(_loaded(tmp_path, PROBE, *planned, cwd=place, code=4)), "planning takes much"
     return place
 
 
@@ -95,5 +105,10 @@ def test_help_loads_hardly_more_than_the_library_that_prints_it(tmp_path: Path) 
     assert len(foreign) <= 10, sorted(foreign)
 
 
-def test_status_loads_no_heavy_library(tmp_path: Path, workspace: Path) -> None:
-    assert _heavy(_loaded(tmp_path, PROBE, "status", cwd=workspace)) == set()
+@pytest.mark.parametrize("words", [("status",), ("list",), ("status", RUN)], ids=" ".join)
+def test_looking_at_runs_loads_no_heavy_library(
+    tmp_path: Path, workspace: Path, words: tuple[str, ...]
+) -> None:
+    loaded = _loaded(tmp_path, PROBE, *words, cwd=workspace)
+    assert "apsw" in loaded, "the ledger was opened"
+    assert _heavy(loaded) == set()

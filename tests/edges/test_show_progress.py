@@ -24,7 +24,8 @@ from edges.show_samples import (
 from orchestrator.progress import Progress
 from orchestrator.progress_lines import Under, done_words, picture
 from orchestrator.pure import events as facts
-from orchestrator.pure.run import evolve
+from orchestrator.pure.run import evolve, opened
+from orchestrator.show_text import duration
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -63,7 +64,7 @@ def followed(
 ) -> str:
     stream = io.StringIO()
     options = {"live": False, "color": False, "clock_ms": lambda: story.now_ms, **more}
-    with Progress(story.run, stream=stream, **options) as progress:
+    with Progress(story.run, Under(story.now_ms), stream=stream, **options) as progress:
         story.act(outcome, rounds=rounds, takes_ms=takes_ms, watch=progress.update)
     return stream.getvalue()
 
@@ -71,7 +72,7 @@ def followed(
 def drawn(
     story: Story, outcome: Any, *, rounds: int, width: int = 100, height: int = 40, **more: Any
 ) -> str:
-    under = Under(since_ms=story.now_ms, **more)
+    under = Under(story.now_ms, **more)
 
     def watch(run: Run, events: Sequence[Event]) -> None:
         for event in events:
@@ -127,7 +128,12 @@ def test_a_reader_that_went_away_does_not_stop_the_run() -> None:
 
     story = started(web_tier())
     with Progress(
-        story.run, stream=Gone(), live=False, color=False, clock_ms=lambda: story.now_ms
+        story.run,
+        Under(NOW_MS),
+        stream=Gone(),
+        live=False,
+        color=False,
+        clock_ms=lambda: story.now_ms,
     ) as progress:
         story.act(done, rounds=3, watch=progress.update)
     assert story.run.working.left < 13
@@ -143,7 +149,7 @@ def test_the_picture_shows_clocks_acts_and_trouble() -> None:
         "window ends in 3 h 53 min",
         "last safe abort in 3 h 5 min",
         " 5/13 done  38%  1 under way, 7 to come",
-        "upgrade@2  apply  4 min 33 s, expected 2 min, at most 10 min",
+        "upgrade@2  apply  4 min 33 s, expected 2 min, at most 11 min",
         "✓ drain@2: applied",
         "✗ upgrade@1: apply failed, as foreseen: mirror_down",
     ):
@@ -228,3 +234,52 @@ def test_a_live_picture_leaves_failures_and_a_last_line() -> None:
 def test_a_live_picture_without_colour_holds_no_colour() -> None:
     text = followed(started(web_tier()), flaky, rounds=20, live=True, width=100)
     assert not re.search(r"\x1b\[[0-9;]*m", text)
+
+
+# --- what happened before anybody looked --------------------------------------------------------
+
+
+def recalled(story: Story) -> Under:
+    """Look at a run that is under way already, from the facts of its ledger alone."""
+    first, *later = [record.event for record in story.recorded]
+    assert isinstance(first, facts.Opened)
+    run, under = opened("CHG-1042-1", first), Under(story.now_ms)
+    for event in later:
+        run = evolve(run, event)
+        under.recall(run, event)
+    return under
+
+
+def test_whoever_comes_late_sees_since_when_each_act_and_the_run_are_under_way() -> None:
+    story = started(web_tier())
+    story.act(flaky, rounds=20, takes_ms=21_000)
+    text = picture(story.run, recalled(story), story.now_ms, width=100, color=False)
+    assert "upgrade@2  apply  4 min 33 s, expected 2 min, at most 11 min" in text
+    assert "elapsed 7 min" in text
+    assert "TROUBLE" not in text, "what is over is no news"
+
+
+def test_an_ended_run_took_as_long_as_it_took() -> None:
+    story = started(web_tier())
+    story.act(done, rounds=4, takes_ms=21_000)
+    story.tell(facts.Cancelled(at_ms=story.now_ms, by="ada", reason="enough"))
+    story.act(done, rounds=20, takes_ms=21_000)
+    assert story.run.phase == "rolled_back"
+    took_ms = story.run.at_ms - NOW_MS
+    under, later_ms = recalled(story), story.now_ms + 86_400_000
+    assert under.took_ms(story.run, later_ms) == took_ms > 0
+    stream = io.StringIO()
+    with Progress(
+        story.run, under, stream=stream, live=False, color=False, clock_ms=lambda: later_ms
+    ):
+        pass
+    assert stream.getvalue().rstrip().endswith(f", in {duration(took_ms / 1000)}")
+
+
+def test_a_run_that_was_never_asked_to_act_is_timed_from_the_first_look() -> None:
+    story = Story().planned(web_tier()).waiting()
+    story.tell(facts.PreviewRequested(at_ms=story.now_ms, by="ada"))
+    story.act(checked, rounds=20, takes_ms=21_000)
+    story.waiting()
+    assert story.run.phase == "waiting"
+    assert recalled(story).took_ms(story.run, story.now_ms + 5_000) == 5_000

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 import unicodedata
+from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, get_args
 
@@ -74,7 +75,7 @@ def rows() -> list[Row]:
         row("CHG-1043-1", "running", steps=12_000, done=480, acting=50),
         row("CHG-1044-12", "held", "upgrade@2: dpkg was interrupted", steps=40, done=12),
         row("CHG-1045-1", "running", steps=4, done=1, paused=1),
-        row("CHG-1046-1", "rolled_back", "upgrade@1 failed; all was undone", steps=40, done=12),
+        row("CHG-1046-1", "rolled_back", "upgrade@1 failed; all was undone", steps=40, undone=12),
         row("CHG-1047-1", "drafting"),
         evil,
     ]
@@ -93,7 +94,14 @@ def test_lists_are_as_they_were_read(request: pytest.FixtureRequest, width: int)
 
 
 def test_an_empty_ledger_says_what_to_do_next() -> None:
-    assert "interlock plan TICKET.yaml" in rows_text([], NOW_MS, width=80, color=False)
+    text = rows_text([], NOW_MS, width=80, color=False)
+    assert "interlock plan TICKET.yaml --draft DRAFT.yaml" in text
+
+
+def test_when_all_runs_have_ended_it_does_not_say_that_there_were_none() -> None:
+    text = rows_text([], NOW_MS, width=80, color=False, ended=True)
+    assert "Nothing is under way; ended runs:  interlock list" in text
+    assert "No runs" not in text
 
 
 @pytest.mark.parametrize("width", [40, 80, 109, 110, 200])
@@ -106,6 +114,38 @@ def test_a_run_that_nobody_drives_says_how_to_let_it_go_on() -> None:
     running = row("CHG-1043-1", "running", steps=4, done=1)
     assert "interlock resume CHG-1043-1" in row_text(running, NOW_MS, None, width=100, color=False)
     assert "nothing is due" in row_text(rows()[0], NOW_MS, None, width=100, color=False)
+
+
+@pytest.mark.parametrize("phase", ["drafting", "previewing", "starting", "running", "rolling_back"])
+def test_only_who_is_driven_is_watched_and_only_who_is_not_is_resumed(phase: str) -> None:
+    alone = [typed.split()[1] for typed, _ in next_commands(phase, "R")]
+    driven = [typed.split()[1] for typed, _ in next_commands(phase, "R", driven=True)]
+    assert alone[0] == "resume"
+    assert not {"watch", "pause"} & set(alone)
+    assert driven[0] == "watch"
+    assert "resume" not in driven
+    stands = row_text(row("R", phase), NOW_MS, None, width=100, color=False)
+    assert "interlock resume R  let it go on" in stands
+    stands = row_text(row("R", phase), NOW_MS, "ada", width=100, color=False)
+    assert "interlock resume R  let it go on" not in stands
+
+
+def test_a_pause_is_named_at_the_head_and_ends_with_resume_also_while_it_is_driven() -> None:
+    paused = row("R", "running", steps=4, paused=1)
+    for holder in (None, "ada"):
+        text = row_text(paused, NOW_MS, holder, width=100, color=False)
+        assert text.startswith("R  paused  ")
+        assert "interlock resume R" in text
+        assert "interlock pause R" not in text
+    back = row("R", "rolling_back", steps=4, paused=1)
+    assert row_text(back, NOW_MS, None, width=100, color=False).startswith("R  going back  ")
+    assert "paused" not in rows_text([back], NOW_MS, width=100, color=False)
+
+
+def test_open_incidents_are_counted() -> None:
+    held = row("R", "held", steps=4, done=1, incidents=2)
+    text = row_text(held, NOW_MS, None, width=100, color=False)
+    assert "1 of 4 steps done, 2 open incidents" in text
 
 
 def test_rows_as_values_have_stable_keys() -> None:
@@ -130,8 +170,8 @@ def test_every_verb_that_is_advised_exists() -> None:
         for command in app.registered_commands
     }
     known |= {f"audit {command.name}" for command in audit_app.registered_commands}
-    for phase in PHASES:
-        for typed, _ in next_commands(phase, "RUN"):
+    for phase, driven, denied in product(PHASES, (False, True), (False, True)):
+        for typed, _ in next_commands(phase, "RUN", driven=driven, denied=denied):
             words = typed.split()
             verb = " ".join(words[1:3]) if words[1] == "audit" else words[1]
             assert verb in known, typed

@@ -17,6 +17,8 @@ from actors.spec import (
     SecretParam,
     TargetsParam,
     TextParam,
+    Timeouts,
+    Verb,
     problem_with,
 )
 from orchestrator.pure.model import Window
@@ -116,3 +118,11 @@ def test_a_brief_neither_shows_nor_writes_its_secrets() -> None:
     )
     assert "hunter2" not in f"{brief!r} {brief} {brief.model_dump()} {brief.model_dump_json()}"
     assert brief.model_copy(update={"verb": "verify"}).secrets == given
+
+
+@pytest.mark.parametrize(
+    ("verb", "limit_s"), [("check", 4), ("apply", 12), ("verify", 2), ("undo", 32)]
+)
+def test_an_act_that_verifies_itself_has_the_time_for_both(verb: Verb, limit_s: int) -> None:
+    times = Timeouts(apply_s=10, verify_s=2, undo_s=30, check_s=4)
+    assert times.limit_s(verb) == limit_s
