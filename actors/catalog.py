@@ -172,6 +172,7 @@ def read_catalog(folder: Path, *, kind_of: KindOf = load_kind) -> CatalogRead:
     """Read every actor below a folder; a bad one hides nothing but itself."""
     actors: dict[str, CatalogedActor] = {}
     findings: list[ActorFinding] = []
+    broken: set[str] = set()
     for inner in _actor_folders(folder, findings):
         read = read_actor(inner, kind_of=kind_of)
         findings += read.findings
@@ -180,7 +181,9 @@ def read_catalog(folder: Path, *, kind_of: KindOf = load_kind) -> CatalogRead:
             digest = found.digest if found else None
             tested = found if digest == read.digest else None
             actors[inner.name] = CatalogedActor(read.spec, read.digest, inner, digest, tested)
-    findings += _unknown_neighbours(actors)
+        else:
+            broken.add(inner.name)
+    findings += _unknown_neighbours(actors, broken)
     text = "".join(f"{actor.digest} {name}\n" for name, actor in sorted(actors.items()))
     return CatalogRead(
         actors, sha256(f"interlock catalog 1\n{text}".encode()).hexdigest(), tuple(findings)
@@ -263,11 +266,12 @@ def _actor_folders(folder: Path, findings: list[ActorFinding]) -> list[Path]:
     return folders[:MAX_ACTORS]
 
 
-def _unknown_neighbours(actors: dict[str, CatalogedActor]) -> list[ActorFinding]:
+def _unknown_neighbours(actors: dict[str, CatalogedActor], broken: set[str]) -> list[ActorFinding]:
+    # A folder that cannot be read has findings of its own; that it is missing would be false.
     found = []
     for actor in actors.values():
         for neighbour in (*actor.spec.needs_before, *actor.spec.needs_after):
-            if neighbour not in actors:
+            if neighbour not in actors and neighbour not in broken:
                 message = (
                     f"needs {neighbour}, which is not in the catalog; {nearest(neighbour, actors)}"
                 )

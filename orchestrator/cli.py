@@ -16,7 +16,18 @@ from typing import Annotated, Final, NoReturn
 import typer
 
 from orchestrator.cli_actors import actors_app
-from orchestrator.cli_options import As, AsJson, Reason, RunName, Wait, Where, runs_named, view
+from orchestrator.cli_options import (
+    As,
+    AsJson,
+    Reason,
+    RunName,
+    Wait,
+    Where,
+    remedies_named,
+    runs_named,
+    runs_or_files,
+    view,
+)
 from orchestrator.cli_policy import policy_app
 from orchestrator.view import close_streams, ended, open_streams
 
@@ -195,7 +206,10 @@ def rollback(
 def recover(
     run: RunName,
     remedy: Annotated[
-        str | None, typer.Argument(help="One of those offered: retry:STEP, roll_back, …")
+        str | None,
+        typer.Argument(
+            autocompletion=remedies_named, help="One of those offered: retry:STEP, roll_back, …"
+        ),
     ] = None,
     reason: Reason = NO_REASON,
     workspace: Where = None,
@@ -267,7 +281,12 @@ def diff(one: RunName, other: RunName, workspace: Where = None, as_json: AsJson 
 
 @audit_app.command("verify")
 def audit_verify(
-    what: Annotated[str, typer.Argument(metavar="RUN|FILE", help="A run, or an exported file.")],
+    what: Annotated[
+        str,
+        typer.Argument(
+            metavar="RUN|FILE", autocompletion=runs_or_files, help="A run, or an exported file."
+        ),
+    ],
     anchor: Annotated[
         list[str] | None, typer.Option(help="HASH@SEQ that the chain must pass through.")
     ] = None,
@@ -306,7 +325,7 @@ def audit_export(
 
 @app.command(rich_help_panel="Workspace")
 def init(
-    directory: Annotated[Path, typer.Argument(help="Where to begin a workspace.")],
+    directory: Annotated[str, typer.Argument(help="Where to begin a workspace.")],
     as_json: AsJson = False,
 ) -> None:
     """Lay down a fresh workspace; nothing that exists is overwritten."""

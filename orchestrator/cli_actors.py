@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from orchestrator.cli_options import AsJson, Where, view
+from orchestrator.cli_options import AsJson, Where, actors_named, view
 
 __all__ = ["actors_app"]
 
@@ -34,7 +34,11 @@ def actors_list(
 
 
 @actors_app.command("show")
-def actors_show(name: str, workspace: Where = None, as_json: AsJson = False) -> None:
+def actors_show(
+    name: Annotated[str, typer.Argument(autocompletion=actors_named, help="The actor.")],
+    workspace: Where = None,
+    as_json: AsJson = False,
+) -> None:
     """Show what an actor says of itself."""
     from orchestrator import content
 
@@ -51,7 +55,10 @@ def actors_check(workspace: Where = None, as_json: AsJson = False) -> None:
 
 @actors_app.command("test")
 def actors_test(
-    name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="One actor only.")] = None,
+    name: Annotated[
+        str | None,
+        typer.Argument(metavar="[NAME]", autocompletion=actors_named, help="One actor only."),
+    ] = None,
     hosts: Annotated[
         str | None,
         typer.Option(metavar="GROUP", help="A group of the inventory whose hosts may be changed."),

@@ -125,8 +125,14 @@ def actors_test(view: View, where: Path | None, name: str | None, hosts: str | N
     return InvalidInput.exit_code if broken else 0
 
 
-def init_workspace(view: View, directory: Path) -> int:
+def init_workspace(view: View, name: str) -> int:
     """Begin a workspace."""
+    if not name.strip():  # a path would take it for the folder that one stands in
+        raise InvalidInput(
+            "the name of the folder is empty; nothing was written",
+            next_step="name a folder: interlock init FOLDER (a dot is the one you stand in)",
+        )
+    directory = Path(name)
     written = [str(path) for path in init(directory)]
     view.say(
         lambda: (

@@ -14,7 +14,7 @@ from orchestrator.progress_lines import Under
 from orchestrator.pure.run import ENDS, RULES, evolve, offered
 from orchestrator.session import clock_ms
 from orchestrator.show_text import clean
-from orchestrator.show_words import in_words, standing
+from orchestrator.show_words import PHASES, TYPED, in_words, standing, wording
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -47,7 +47,10 @@ PATIENCE_S: Final = 900.0
 """How long a driver stays for a backoff or a hold when it was not told to wait."""
 FOREVER_S: Final = 10.0**9
 STOPPING: Final = (
-    "stopping: what is under way settles, nothing new begins (^C again stops the acts)",
+    (
+        "stopping: what is under way settles, nothing new begins "
+        "(^C again stops the acts, which may turn the run round for good)"
+    ),
     "stopping the acts as their actors allow (^C again leaves them to the next driver)",
     "leaving what is under way to the next driver",
 )
@@ -118,7 +121,7 @@ def _asked(view: View, session: Session, run_id: str, ask: tuple[str, str]) -> R
 
 def _record(driver: Driver, events: list[Event]) -> None:
     for event in events:
-        refuse_illegal(driver.run, type(event), event.type)
+        refuse_illegal(driver.run, type(event), TYPED.get(event.type, event.type))
     at_ms = driver.run.at_ms
     if events:
         with _explained(driver.run):
@@ -157,6 +160,8 @@ def _complaint(error: ValueError) -> str:
     if first is None:
         return str(error)[:200]
     place = ".".join(str(part) for part in first["loc"] if isinstance(part, str))
+    if place in ("by", "principal"):  # nobody typed these words: they are the name at the machine
+        return f"the name {str(first['input'])[:60]!r} (your login, or --as): {first['msg']}"
     return f"{place}: {first['msg']}"
 
 
@@ -182,13 +187,13 @@ def follow(view: View, run: Run, workspace: Workspace, under: Under) -> Progress
     )
 
 
-def show_planned(view: View, run: Run, *, source: str) -> None:
+def show_planned(view: View, run: Run, *, source: str, ticket: str = "the ticket") -> None:
     """Show what planning came to: findings, a refusal, a question, or the plan's page."""
 
     def text() -> str:
         recorded = f"recorded as {run.id}, {wording(run.phase).words}"
         if run.findings:
-            found = shown.findings_text(run.findings, source, color=view.color)
+            found = shown.findings_text(run.findings, source, ticket=ticket, color=view.color)
             return f"{found.rstrip()}\n{recorded}"
         if run.refusal is not None:
             return f"{shown.refusal_text(run.refusal, color=view.color).rstrip()}\n{recorded}"
@@ -257,12 +262,13 @@ def exit_code(run: Run) -> int:
 
 def refuse_illegal(run: Run, event: type[Event], verb: str) -> None:
     """Refuse what does not apply, before anything is recorded."""
-    if run.phase not in RULES[event].phases:
-        when = ", ".join(sorted(RULES[event].phases)).replace("_", " ")
-        why = f" ({run.reason})" if run.reason else ""
+    may = RULES[event].phases
+    if run.phase not in may:
+        stands, _ = standing(run.phase, paused=run.paused)
+        when = ", ".join(words.words for phase, words in PHASES.items() if phase in may)
         raise InvalidInput(
-            f"{run.id} is {run.phase.replace('_', ' ')}{why}: '{verb}' does not apply",
-            next_step=f"it applies while a run is {when}; nothing was recorded",
+            f"'{verb}' does not apply to {run.id}: it stands at: {in_words(stands, run.reason)}",
+            next_step=f"it applies to what stands at: {when}; nothing was recorded",
         )
 
 
@@ -270,5 +276,6 @@ def refuse_unplanned(run: Run) -> None:
     """Refuse to look at a plan that is not there."""
     if run.plan is None:
         raise InvalidInput(
-            f"{run.id} has no plan: it is {run.phase}", next_step=f"interlock show {run.id}"
+            f"{run.id} has no plan: {wording(run.phase).words}",
+            next_step=f"interlock show {run.id}",
         )

@@ -141,7 +141,7 @@ class RunLock:
         os.close(descriptor)
         raise Conflict(
             f"run {run} is already driven by {who}",
-            next_step="watch it from here, or stop that process and try again",
+            next_step=f"watch it: interlock watch {run}; or stop that process, and try again",
         )
 
     def release(self) -> None:

@@ -42,7 +42,7 @@ def fitted(model: type[M], path: Path, read: Read) -> M:
         raise InvalidInput(
             f"{path}:{first.line}: {first.message}{more}",
             next_step=MEND,
-            details=tuple(f"{path}:{m.line}: {m.message}" for m in value[:MAX_SHOWN]),
+            details=tuple(f"{path}:{m.line}: {m.message}" for m in value[:MAX_SHOWN] if others),
         )
     return value
 

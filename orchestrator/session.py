@@ -191,9 +191,7 @@ def folded(ledger: Ledger, run_id: str, seen: Callable[[Run, Event], None] | Non
         return _on(run, events, seen)  # recorded since
 
 
-def _folded(
-    run_id: str, events: Iterator[Event], seen: Callable[[Run, Event], None] | None
-) -> Run:
+def _folded(run_id: str, events: Iterator[Event], seen: Callable[[Run, Event], None] | None) -> Run:
     first = next(events, None)
     if first is None:
         raise InvalidInput(f"{run_id} holds no events", next_step="interlock list")

@@ -21,14 +21,23 @@ __all__ = [
 UNBOUND: Final = 10_000
 """Findings go to logs as often as to a terminal: they are never cut, the terminal breaks them."""
 
+OF_THE_TICKET: Final = "R7-ticket-targets"
+"""The one finding whose mistake is not in the draft."""
 
-def findings_text(findings: Sequence[Finding], source: str, *, color: bool) -> str:
-    """Show findings as compilers do: where, which, why, and the edit that would pass."""
+
+def findings_text(
+    findings: Sequence[Finding], source: str, *, ticket: str = "the ticket", color: bool
+) -> str:
+    """Show findings as compilers do: where, which, why, and the edit that would pass.
+
+    `source` is the draft's file; `ticket` is where the ticket's own targets stand.
+    """
     page = Page(UNBOUND, color=color)
     for finding in findings:
         line = f"{finding.line}:" if finding.line is not None else ""
+        place = f"{ticket}:" if finding.code == OF_THE_TICKET else f"{source}:{line}"
         page.line(
-            Span(f"{source}:{line} ", "bold"),
+            Span(f"{place} ", "bold"),
             Span(f"{finding.code} ", "red"),
             clean(finding.message),
         )

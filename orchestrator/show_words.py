@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
     from orchestrator.show_text import Style
 
-__all__ = ["PHASES", "Wording", "in_words", "next_commands", "standing", "wording"]
+__all__ = ["PHASES", "TYPED", "Wording", "in_words", "next_commands", "standing", "wording"]
 
 
 class Wording(NamedTuple):
@@ -62,6 +62,23 @@ PHASES: Final[Mapping[str, Wording]] = {
     "cancelled": Wording("cancelled", "yellow", (_REPLAY,)),
     "taken_over": Wording("taken over by hand", "warn", (_REPLAY,)),
 }
+
+
+TYPED: Final[Mapping[str, str]] = {
+    "answered": "answer",
+    "approved": "approve",
+    "cancelled": "cancel",
+    "carried": "approve --from",
+    "confirmed": "confirm",
+    "paused": "pause",
+    "preview_requested": "dry-run",
+    "rejected": "reject",
+    "remedy_chosen": "recover",
+    "rollback_requested": "rollback",
+    "start_requested": "run",
+    "unpaused": "resume",
+}
+"""Which verb a person types to make an event happen."""
 
 
 def wording(phase: str) -> Wording:

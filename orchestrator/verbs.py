@@ -81,7 +81,7 @@ def plan(view: View, workspace: Path | None, ticket_file: Path, draft_file: Path
     """Open a run for a ticket and drive it until it waits for people."""
     # All that can be unreadable is read before the ledger is touched.
     found = open_workspace(find_workspace(Path.cwd(), workspace))
-    ticket, draft = _handed_in(found, ticket_file, draft_file)
+    ticket, place, draft = _handed_in(found, ticket_file, draft_file)
     content = read_content(found)
     read_rules(found.settings, found.policies)
     with Session.open(found.root, create=True) as session:
@@ -97,7 +97,7 @@ def plan(view: View, workspace: Path | None, ticket_file: Path, draft_file: Path
         )
         run = drive(view, session, session.begin(opened), lambda _: [])
         others = session.ledger.conflicts(run.id, run.plan.locks) if run.plan else []
-        show_planned(view, run, source=str(draft_file))
+        show_planned(view, run, source=str(draft_file), ticket=place)
         for held in others[:MOST_NOTES]:
             view.note(f"note: {held.resource} is {held.state} by {held.run}")
         if len(others) > MOST_NOTES:
@@ -232,7 +232,7 @@ def start(view: View, workspace: Path | None, name: str, *, wait: bool) -> int:
         before = session.load(name)
         if before.phase in ENDS:
             raise InvalidInput(
-                f"{before.id} has ended: {before.phase}",
+                f"{before.id} has ended: {wording(before.phase).words}",
                 next_step="plan the ticket anew; a run acts once",
             )
         run = drive(view, session, name, events, wait=wait)
@@ -247,10 +247,14 @@ def _unless_denied(before: str, run: Run, ended: int) -> int:
 def resume(view: View, workspace: Path | None, name: str, *, wait: bool) -> int:
     """Go on from wherever the ledger says the run stands."""
     with Session.open(workspace) as session:
-        before = session.ledger.row(name).phase
+        row = session.ledger.row(name)
+        holder = session.ledger.holder(row.run)
+        if holder is not None and not (row.phase == "running" and row.counts.get("paused")):
+            view.note(f"{row.run} is driven by {holder} and not paused: there is nothing to resume")
+            return show_end(view, session.load(row.run), driven=True)
         run = drive(view, session, name, unpausing, wait=wait, ask=("unpause", ""))
         ended = show_end(view, run, driven=session.ledger.holder(run.id) is not None)
-        return _unless_denied(before, run, ended)
+        return _unless_denied(row.phase, run, ended)
 
 
 def unpausing(run: Run) -> list[Event]:
@@ -316,7 +320,10 @@ def recover(view: View, workspace: Path | None, name: str, remedy: str | None, r
         return show_end(view, drive(view, session, run.id, events))
 
 
-def _handed_in(found: Workspace, ticket_file: Path, draft_file: Path | None) -> tuple[Ticket, str]:
+def _handed_in(
+    found: Workspace, ticket_file: Path, draft_file: Path | None
+) -> tuple[Ticket, str, str]:
+    # The ticket, where its targets stand, and the draft.
     if draft_file is None:
         raise InvalidInput(
             f"{ticket_file}: there is no planner that could write a draft for it",
@@ -327,7 +334,7 @@ def _handed_in(found: Workspace, ticket_file: Path, draft_file: Path | None) -> 
             "the ticket and the draft cannot both be read from the standard input",
             next_step="write one of the two into a file",
         )
-    return found.ticket(ticket_file), draft_text(draft_file)
+    return (*found.ticket_and_place(ticket_file), draft_text(draft_file))
 
 
 def _only_role(session: Session, run: Run, who: str) -> str:

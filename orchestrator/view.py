@@ -45,7 +45,7 @@ class View:
     def here(cls, *, as_json: bool) -> View:
         """Look at the streams and the environment of this process."""
         terminal = sys.stdout.isatty()
-        plain = "NO_COLOR" in os.environ or os.environ.get("TERM") == "dumb"
+        plain = os.environ.get("NO_COLOR", "") != "" or os.environ.get("TERM") == "dumb"
         width = shutil.get_terminal_size((100, 24)).columns
         return cls(as_json=as_json, color=terminal and not plain, width=width, live=terminal)
 

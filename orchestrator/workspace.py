@@ -142,8 +142,9 @@ class Workspace:
         """Return the catalog and each actor's folder; one bad actor stops everything."""
         read = self.read_catalog()
         if read.findings:
+            found = "1 finding" if len(read.findings) == 1 else f"{len(read.findings)} findings"
             raise InvalidInput(
-                f"{self.playbooks}: {len(read.findings)} findings in the actors' folders",
+                f"{self.playbooks}: {found} in the actors' folders",
                 next_step="mend them (`interlock actors check` lists them all)",
                 details=tuple(str(finding) for finding in read.findings[:MAX_SHOWN]),
             )
@@ -205,9 +206,13 @@ class Workspace:
 
     def ticket(self, path: Path) -> Ticket:
         """Read a ticket for one of this workspace's environments."""
+        return self.ticket_and_place(path)[0]
+
+    def ticket_and_place(self, path: Path) -> tuple[Ticket, str]:
+        """Read a ticket, and say where its own targets stand, for findings about them."""
         ticket, read = _read_ticket(path)
         self._refuse_unknown(ticket.environment, path, read.line_of(("environment",)))
-        return ticket
+        return ticket, f"{path}:{read.line_of(('targets',))}"
 
     def _add_inventory(
         self,

@@ -24,6 +24,8 @@ STATE: Final = ".interlock"
 LEDGER: Final = f"{STATE}/ledger.db"
 CONTENT: Final = (MARKER, "inventory", "playbooks", "policies", "examples")
 LEFT_OUT: Final = ("__pycache__", ".interlock", ".DS_Store", ".git")
+SHOWN: Final = 50
+"""So many files that stand in the way are named; the others are counted."""
 IGNORED: Final = "# What Interlock writes here is its own.\n.interlock/\n"
 
 
@@ -64,10 +66,11 @@ def init(directory: Path, source: Path | None = None) -> tuple[Path, ...]:
     targets = [directory / relative for relative in files]
     taken = sorted(str(path) for path in targets if os.path.lexists(path))
     if taken:
+        more = [f"… and {len(taken) - SHOWN} more"] if len(taken) > SHOWN else []
         raise InvalidInput(
             f"{directory}: {len(taken)} files are there already; nothing was written",
             next_step="choose an empty folder, or move these files away",
-            details=tuple(taken[:50]),
+            details=(*taken[:SHOWN], *more),
         )
     try:
         return _lay_down(directory, files)

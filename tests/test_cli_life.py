@@ -260,3 +260,45 @@ def test_completion_knows_the_runs(desk: Desk, done: str) -> None:
         "COMP_CWORD": "2",
     }
     assert done in desk.type(env=asked).out.split()
+
+
+COMPLETED: Final = {
+    "show -w {w} CHG-10": "{done}",
+    "audit verify -w {w} CHG-10": "{done}",
+    "audit verify {w}/inter": "{w}/interlock.yaml",
+    "actors show -w {w} service.": "service.restart",
+    "actors test -w {w} service.": "service.restart",
+}
+
+
+@pytest.mark.parametrize(("typed", "offered"), COMPLETED.items())
+def test_completion_looks_where_the_command_would(
+    desk: Desk, done: str, tmp_path: Path, typed: str, offered: str
+) -> None:
+    assert _completed(desk, typed.format(w=desk.root), tmp_path) >= {
+        offered.format(w=desk.root, done=done)
+    }
+
+
+def test_completion_knows_the_remedies_of_a_run(tmp_path: Path) -> None:
+    desk = Desk.fresh(tmp_path)
+    assert _completed(desk, "recover CHG-1 ret", desk.root) == set(), "and survives an unknown run"
+    script = "playbooks/linux.package_update/rehearsal.yaml"
+    desk.edit(script, "\non:\n", "\non:\n  - {step: update, do: break, message: odd thing}\n")
+    desk.edit("interlock.yaml", "  staging:\n", "  staging:\n    require_evidence: false\n")
+    run = desk.approved()
+    held = desk.type("run", run, expect=6)
+    assert f"interlock recover {run} retry:update" in held.out
+    assert "1 open incident" in desk.type_inside("status", run, expect=0).out
+    assert "retry:update" in _completed(desk, f"recover {run} ret", desk.root)
+    assert _completed(desk, f"recover {run} resu", desk.root) == {"resume:update"}
+
+
+def _completed(desk: Desk, typed: str, cwd: Path) -> set[str]:
+    words = f"interlock {typed}"
+    asked: dict[str, str | None] = {
+        "_INTERLOCK_COMPLETE": "complete_bash",
+        "COMP_WORDS": words,
+        "COMP_CWORD": str(len(words.split()) - 1),
+    }
+    return set(desk.type(env=asked, cwd=cwd).out.split())

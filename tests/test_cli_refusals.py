@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Final
 
 import pytest
@@ -216,6 +217,31 @@ def test_a_file_that_is_not_there_is_not_called_a_run(desk: Desk, tmp_path: Path
         assert f"there is no such file or run: '{name}'" in typed.err
 
 
+def test_a_mistake_in_the_ticket_is_shown_in_the_ticket(desk: Desk, tmp_path: Path) -> None:
+    ticket = tmp_path / "ticket.yaml"
+    text = (desk.root / BASIC / "ticket.yaml").read_text(encoding="utf-8")
+    ticket.write_text(text.replace("web-stg-02]", "web-stg-99]"), encoding="utf-8")
+    line = text[: text.index("targets:")].count("\n") + 1
+    typed = desk.type_inside("plan", str(ticket), "-d", f"{BASIC}/draft.yaml", expect=3)
+    assert f"{ticket}:{line}: R7-ticket-targets " in typed.out
+    assert "draft.yaml:1:" not in typed.out
+
+
+def test_a_single_finding_is_said_once(desk: Desk) -> None:
+    settings = desk.root / "interlock.yaml"
+    good = settings.read_bytes()
+    settings.write_bytes(good + b"shell: yes\n")
+    typed = desk.type_inside("list", expect=0), desk.type_inside(*PLAN, expect=2)
+    settings.write_bytes(good)
+    assert typed[1].err.count("interlock.yaml:") == 1
+    manifest = desk.root / "playbooks/service.restart/actor.yaml"
+    good = manifest.read_bytes()
+    manifest.write_bytes(good.replace(b"\nversion: ", b"\nversoin: "))
+    broken = desk.type_inside(*PLAN, expect=2)
+    manifest.write_bytes(good)
+    assert "not in the catalog" not in broken.err
+
+
 # --- names and words ------------------------------------------------------------------------------
 
 STRANGE: Final = {
@@ -282,7 +308,20 @@ def test_what_does_not_apply_says_when_it_would(desk: Desk, run: str) -> None:
         typed = desk.type_inside(verb, run, expect=2)
         assert f"'{verb}' does not apply" in typed.err
         assert "nothing was recorded" in typed.err
+        assert "it stands at: waits for approval: 1 x operator" in typed.err
+        assert "succeeded" in typed.err or verb == "pause"
     assert "none" in desk.type_inside("recover", run, "retry:update", expect=2).err
+
+
+def test_a_person_is_told_of_the_verb_that_he_typed(desk: Desk) -> None:
+    run = desk.plan()
+    desk.type_inside("cancel", run, expect=5)
+    for verb, more in (("dry-run", ()), ("reject", ("--reason", "no"))):
+        typed = desk.type_inside(verb, run, *more, expect=2)
+        assert f"'{verb}' does not apply to {run}: it stands at: cancelled" in typed.err
+        assert "waits for approval, approved" in typed.err
+        assert "previewing" not in typed.err
+        assert "_requested" not in typed.err
 
 
 def test_a_digest_must_be_the_plans_own_and_long_enough(desk: Desk, run: str) -> None:
@@ -347,7 +386,8 @@ def test_a_login_name_that_cannot_be_recorded_is_refused(desk: Desk) -> None:
     runs = desk.type_inside("list", "--json").document["runs"]
     for name in ("two words", "\u202e", "x" * 1_000):
         typed = desk.type(*PLAN, env={"USER": name, "LOGNAME": name}, expect=2)
-        assert "this cannot be recorded: by: " in typed.err
+        assert "this cannot be recorded: " in typed.err
+        assert "(your login, or --as)" in typed.err
         assert desk.type_inside("list", "--json").document["runs"] == runs
 
 
@@ -365,6 +405,10 @@ def test_init_writes_over_nothing(desk: Desk) -> None:
     before = desk.everything()
     typed = desk.type_inside("init", ".", expect=2)
     assert "nothing was written" in typed.err
+    assert typed.err.count("\n  - ") == 51
+    assert re.search(r"… and \d+ more\n", typed.err)
+    empty = desk.type_inside("init", "", expect=2)
+    assert "the name of the folder is empty" in empty.err
     assert desk.everything() == before
 
 

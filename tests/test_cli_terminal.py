@@ -164,6 +164,8 @@ def test_control_c_twice_stops_the_acts(desk: Desk) -> None:
     terminal.press("\x03")
     typed = terminal.end()
     assert "stopping the acts" in typed.out
+    said = " ".join(ESCAPES.sub("", typed.out).split())
+    assert "which may turn the run round for good" in said
     desk.type("cancel", run, expect=5)
 
 
@@ -181,6 +183,11 @@ def test_a_run_is_paused_and_resumed_from_another_terminal(desk: Desk) -> None:
     assert f"interlock resume {run}" not in driven
     busy = desk.type("run", run, expect=7)
     assert "already driven by operator, process" in busy.err
+    assert f"interlock watch {run}" in busy.err
+    seq = _events(desk, run)
+    idle = desk.type_inside("resume", run, expect=4)
+    assert "there is nothing to resume" in idle.err
+    assert _events(desk, run) == seq
     paused = desk.type("pause", run, expect=4)
     assert "asked it to pause: it was heard" in paused.err
     assert f"interlock resume {run}" in paused.out
@@ -197,6 +204,8 @@ def test_colours_are_for_terminals_that_want_them(desk: Desk) -> None:
     desk.env["NO_COLOR"] = "1"
     try:
         assert "\x1b[" not in Terminal(desk, "list").end().out
+        desk.env["NO_COLOR"] = ""
+        assert "\x1b[" in Terminal(desk, "list").end().out, "empty is as if it were not there"
     finally:
         del desk.env["NO_COLOR"]
     assert "\x1b" not in desk.type_inside("list", expect=0).out

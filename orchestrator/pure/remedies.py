@@ -101,5 +101,7 @@ def _answered(run: Run, remedy: Remedy) -> Run:
         # The agent's choices are bounded also while incidents are answered one by one.
         spent = run.agent_remedies >= MAX_AGENT_REMEDIES
         return run._replace(phase="held") if spent else run
-    back = run.working.undoing is not None
-    return run._replace(phase="rolling_back" if back else "running")
+    if run.working.undoing is not None:
+        return run._replace(phase="rolling_back")  # why it goes back stays true
+    # What turned the run round before stays true too; what was answered is over.
+    return run._replace(phase="running", reason=run.reason if run.working.stop else "")

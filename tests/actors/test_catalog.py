@@ -357,6 +357,13 @@ def test_an_unknown_neighbour_is_found(tmp_path: Path) -> None:
     assert "did you mean web.member_drain?" in finding.message
 
 
+def test_a_neighbour_that_cannot_be_read_is_not_said_to_be_missing(tmp_path: Path) -> None:
+    laid(tmp_path, GOOD + "needs_after: [web.broken]\n")
+    laid(tmp_path, "name: [", "web.broken")
+    (finding,) = read_catalog(tmp_path, kind_of=kind_of).findings
+    assert (finding.code, Path(finding.file).parent.name) == ("M-unreadable", "web.broken")
+
+
 def test_a_catalog_that_is_not_there_is_a_finding(tmp_path: Path) -> None:
     (finding,) = read_catalog(tmp_path / "none", kind_of=kind_of).findings
     assert finding.code == "M-unreadable"
