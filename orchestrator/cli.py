@@ -2,9 +2,9 @@
 
 1. Nothing heavy is imported here: every verb imports what it needs when it is used.
 2. Nothing is asked of a person unless there is a terminal to ask at.
-3. The exit code says how it ended: 0 succeeded · 1 bug · 2 invalid input · 3 rejected or declined ·
-   4 waiting · 5 rolled back or cancelled · 6 held for a person · 7 unavailable or busy · 8 does not
-   verify.
+3. The exit code says how it ended: 0 succeeded · 1 bug · 2 invalid input · 3 rejected, declined or
+   denied · 4 waiting · 5 rolled back or cancelled · 6 held for a person · 7 unavailable or busy ·
+   8 does not verify · 130 stopped by ^C before anything began.
 """
 
 from __future__ import annotations
@@ -41,8 +41,9 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
-    epilog="Exit codes: 0 succeeded, 1 bug, 2 invalid input, 3 rejected or declined, 4 waiting, "
-    "5 rolled back or cancelled, 6 held for a person, 7 unavailable or busy, 8 does not verify.",
+    epilog="Exit codes: 0 succeeded, 1 bug, 2 invalid input, 3 rejected, declined or denied, "
+    "4 waiting, 5 rolled back or cancelled, 6 held for a person, 7 unavailable or busy, "
+    "8 does not verify, 130 stopped by ^C before anything began.",
 )
 audit_app = typer.Typer(help="The record, and its proof.", no_args_is_help=True)
 identity_app = typer.Typer(help="Keys to sign approvals with.", no_args_is_help=True)

@@ -174,20 +174,8 @@ def test_a_run_is_paused_and_resumed_from_another_terminal(desk: Desk) -> None:
     run = desk.approved()
     driver = Terminal(desk, "run", run)
     driver.until("update  apply")
-    watching = Terminal(desk, "watch", run)
-    watching.until(", expected ")
-    watching.press("\x03")
-    watching.end()
-    driven = desk.type_inside("status", run, expect=0).out
-    assert f"interlock watch {run}" in driven
-    assert f"interlock resume {run}" not in driven
     busy = desk.type("run", run, expect=7)
     assert "already driven by operator, process" in busy.err
-    assert f"interlock watch {run}" in busy.err
-    seq = _events(desk, run)
-    idle = desk.type_inside("resume", run, expect=4)
-    assert "there is nothing to resume" in idle.err
-    assert _events(desk, run) == seq
     paused = desk.type("pause", run, expect=4)
     assert "asked it to pause: it was heard" in paused.err
     assert f"interlock resume {run}" in paused.out
@@ -197,6 +185,31 @@ def test_a_run_is_paused_and_resumed_from_another_terminal(desk: Desk) -> None:
     assert watched.code in (0, 4)
     driver.end()
     desk.type("resume", run, expect=0)
+
+
+def test_who_comes_late_is_told_what_the_driver_is_told(desk: Desk) -> None:
+    desk.slow_down("linux.package_update", 60_000)
+    run = desk.approved()
+    driver = Terminal(desk, "run", run)
+    driver.until("update  apply")
+    watching = Terminal(desk, "watch", run)
+    watching.until(", expected ")
+    watching.press("\x03")
+    watching.end()
+    driven = desk.type_inside("status", run, expect=0).out
+    assert f"interlock watch {run}" in driven
+    assert f"interlock resume {run}" not in driven
+    busy = desk.type_inside("run", run, expect=7)
+    assert f"interlock watch {run}" in busy.err
+    seq = _events(desk, run)
+    idle = desk.type_inside("resume", run, expect=4)
+    assert "there is nothing to resume" in idle.err
+    assert _events(desk, run) == seq
+    driver.press("\x03")
+    driver.until("^C again stops the acts")
+    driver.press("\x03")
+    driver.end()
+    desk.type("cancel", run, expect=5)
 
 
 def test_colours_are_for_terminals_that_want_them(desk: Desk) -> None:
