@@ -188,18 +188,6 @@ class Timeouts(Model):
     check_s: Annotated[int, Field(ge=1, le=604_800)] = 120
     expected_s: Annotated[int, Field(ge=0, le=604_800)] = 30
 
-    def limit_s(self, verb: Verb) -> int:
-        """Say after how long an act is stopped: an apply and an undo verify themselves too."""
-        match verb:
-            case "apply":
-                return self.apply_s + self.verify_s
-            case "undo":
-                return self.undo_s + self.verify_s
-            case "verify":
-                return self.verify_s
-            case _:
-                return self.check_s
-
 
 class ActorSpec(Model):
     """An actor's manifest (`actor.yaml`) as a value."""

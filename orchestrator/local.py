@@ -18,6 +18,7 @@ from orchestrator.pure.commands import Diagnose, Propose, Vet
 from orchestrator.pure.consent import Purpose
 from orchestrator.pure.equivalence import same_steps
 from orchestrator.pure.events import Vetted
+from orchestrator.pure.limits import limit_s
 from orchestrator.pure.model import Denial
 from orchestrator.pure.turns import inputs
 from orchestrator.pure.warrant import Warrant, Warrants
@@ -286,7 +287,7 @@ class Local:
 
     def _timeout_s(self, act: Act) -> int:
         run = self.run_now()
-        return run.actor(run.shaped.place[act.step]).timeouts.limit_s(act.verb)
+        return limit_s(run.actor(run.shaped.place[act.step]).timeouts, act.verb)
 
     def _read(self) -> Content:
         if self.content is None:

@@ -23,6 +23,7 @@ from orchestrator.pure.events import (
     RollbackRequested,
     StartRequested,
 )
+from orchestrator.pure.limits import limit_s
 from orchestrator.pure.queues import popped
 from orchestrator.pure.standing import done_steps, undone_steps
 from orchestrator.pure.state import ENDS
@@ -210,7 +211,7 @@ def _act_row(run: Run, index: int, act: Acting, under: Under, now_ms: int) -> li
     step = run.shaped.steps[index].id
     began_ms = under.began_ms.get(step)
     times = run.actor(index).timeouts
-    limit_s = times.limit_s(act.verb)
+    most_s = limit_s(times, act.verb)
     attempt = Span(f"attempt {act.attempt}" if act.attempt > 1 else "", "yellow")
     verb = Span(f"{act.verb}, left by another driver" if act.orphan else act.verb)
     name = Span(step, "bold")
@@ -218,15 +219,15 @@ def _act_row(run: Run, index: int, act: Acting, under: Under, now_ms: int) -> li
     silent_s = (now_ms - heard_ms) // 1000 if heard_ms is not None else 0
     silence = f", silent for {duration(silent_s)}" if silent_s >= SILENT_S else ""
     if began_ms is None:
-        return [name, verb, Span(f"at most {duration(limit_s)}{silence}"), attempt]
+        return [name, verb, Span(f"at most {duration(most_s)}{silence}"), attempt]
     takes_s = max(0, now_ms - began_ms) // 1000
     expected = f", expected {duration(times.expected_s)}" if act.verb == "apply" else ""
     late: Style = ""
-    if takes_s > limit_s * AWAY:
+    if takes_s > most_s * AWAY:
         late = "alarm"
     elif (expected and takes_s > times.expected_s) or silence:
         late = "yellow"
-    words = f"{duration(takes_s)}{expected}, at most {duration(limit_s)}{silence}"
+    words = f"{duration(takes_s)}{expected}, at most {duration(most_s)}{silence}"
     return [name, verb, Span(words, late), attempt]
 
 
