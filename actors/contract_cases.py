@@ -43,7 +43,7 @@ class Case(Model):
     prepare: tuple[Name, ...] = ()
     """Folders below `tests/`, whose `apply.yml` makes the hosts as the case needs them."""
     cut: bool = True
-    """Undo is also tried after an apply that was cut off in the middle."""
+    """Apply and undo are also tried after an apply that was cut off in the middle."""
 
 
 class Provoked(Model):

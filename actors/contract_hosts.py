@@ -1,10 +1,13 @@
 """Tests an actor on real hosts, which can be looked at, broken, and made anew.
 
-1. `check` writes nothing: what can be seen of each host (files and processes) is the same after it.
+1. `verify` and `check` write nothing: what can be seen of each host (files and processes) is the same
+   after both.
 2. What `check` predicts for a task and what `apply` then changes agree; where they do not, this is
    listed in the evidence, and an actor that graded its dry run *predicted* has broken its promise.
 3. A second `apply` changes nothing.
-4. `undo` also works after an apply that was cut off behind any of the tasks that change something.
+4. An apply that was cut off behind any of the tasks that change something is no apply to `verify`
+   while anything is left to do, goes on when it is asked for again, and can be undone. So can one
+   whose undo was cut off in the same way.
 5. Every declared failure is provoked and reported by its name, or the cases say why it cannot be.
    One that leaves nothing leaves nothing: `verify` finds what it found before.
 """
@@ -28,7 +31,7 @@ if TYPE_CHECKING:
 
     from actors.contract_cases import Case, Cases, Provoked
     from actors.kinds import Settings
-    from actors.spec import ActorSpec, Outcome, Target
+    from actors.spec import ActorSpec, Outcome, Target, Verb
 
 __all__ = ["ActsOnHosts", "Group", "OnHosts", "Sandbox", "SandboxHosts"]
 
@@ -67,11 +70,11 @@ class Sandbox(Protocol):
 class ActsOnHosts(Protocol):
     """What a kind that acts on hosts can say besides."""
 
-    def cuts(self, folder: Path, applied: Path) -> tuple[int, ...]:
-        """List after how many tasks an apply that was seen can be cut off with effect."""
+    def cuts(self, folder: Path, acted: Path, verb: Verb) -> tuple[int, ...]:
+        """List after how many tasks an act that was seen can be cut off with effect."""
 
-    def cut(self, folder: Path, copy: Path, after: int) -> None:
-        """Copy an actor so that its apply fails after so many tasks."""
+    def cut(self, folder: Path, copy: Path, after: int, verb: Verb) -> None:
+        """Copy an actor so that a verb of it fails after so many tasks."""
 
     def surprises(self, checked: Path, applied: Path) -> tuple[str, ...]:
         """Compare what a check predicted with what the apply then changed."""
@@ -118,6 +121,7 @@ class OnHosts:
         self._kind = kind
         self._sandbox = sandbox
         self._cuts: tuple[int, ...] = ()
+        self._undo_cuts: tuple[int, ...] = ()
         self._traces: tuple[str, ...] = ()
         self.surprises: list[str] = []
 
@@ -154,18 +158,18 @@ class OnHosts:
         return None
 
     def _checked(self, at: Bench, case: Case, hosts: SandboxHosts) -> str | None:
+        before = hosts.look()
         found = at.ask("verify", case)
         if not isinstance(found, Found):
             return f"verify reported {said(found)}"
         if found.state != "not_applied" and self._spec.effect != "read":
             return f"verify reported {said(found)} before anything was applied"
-        before = hosts.look()
         predicted = at.ask("check", case)
         if not isinstance(predicted, Predicted):
             return f"check reported {said(predicted)}, not a prediction"
         written = _differing(before, hosts.look(), self._traces)
         if written:
-            return f"check left traces: {', '.join(written[:8])}"
+            return f"verify and check left traces: {', '.join(written[:8])}"
         if GRADES[predicted.grade] != GRADES[self._spec.dry_run]:
             says = f": {predicted.message}" if predicted.message else ""
             return f"check has the grade {predicted.grade}, the manifest {self._spec.dry_run}{says}"
@@ -178,7 +182,7 @@ class OnHosts:
         if problem:
             return problem
         if checked is not None and at.last is not None:
-            self._cuts = self._kind.cuts(self._at.folder, at.last)
+            self._cuts = self._kind.cuts(self._at.folder, at.last, "apply")
             wrong = self._kind.surprises(checked, at.last)
             self.surprises += [f"{case.name}: {one}" for one in wrong]
             if wrong and self._spec.dry_run == "predicted":
@@ -203,26 +207,58 @@ class OnHosts:
         outcome = at.ask("undo", case, step)
         if not isinstance(outcome, Done):
             return f"undo reported {said(outcome)}"
+        if step is None and at.last is not None:
+            self._undo_cuts = self._kind.cuts(self._at.folder, at.last, "undo")
         return at.not_found(case, "not_applied", step) if self._spec.undo == "full" else None
 
     # --- cut off, and provoked --------------------------------------------------------------------
 
     def _cut_off(self, case: Case, hosts: SandboxHosts) -> str | None:
         """Cut an apply off at several places, on hosts that undo has just brought back."""
-        for after in _chosen(self._cuts):
-            copy = self._at.workdir / f"cut-{case.name}-{after}"
-            self._kind.cut(self._at.folder, copy, after)
+        whole = self._on(hosts, case)
+        for turn, after in enumerate(_chosen(self._cuts)):
             step = f"{case.name}-cut-{after}"
-            outcome = self._on(hosts, case, copy).ask("apply", case, step)
-            whole = self._on(hosts, case)
             problem = (
-                "apply was done, although it was cut off"
-                if isinstance(outcome, Done)
-                else self._undone(whole, case, step)
+                self._torn("apply", after, case, hosts, step)
+                or self._gone_on(whole, case, step)
+                or self._torn_undo(turn, case, hosts, step)
+                or self._undone(whole, case, step)
             )
             if problem:
                 return f"cut off after {after} tasks: {problem}"
         return None
+
+    def _torn(
+        self, verb: Verb, after: int, case: Case, hosts: SandboxHosts, step: str
+    ) -> str | None:
+        copy = self._at.workdir / f"{step}-{verb}"
+        self._kind.cut(self._at.folder, copy, after, verb)
+        outcome = self._on(hosts, case, copy).ask(verb, case, step)
+        done = isinstance(outcome, Done)
+        return f"{verb} was done, although it was cut off" if done else None
+
+    def _torn_undo(self, turn: int, case: Case, hosts: SandboxHosts, step: str) -> str | None:
+        """Cut the undo off as well, each time at another place, the first of them first."""
+        if not self._undo_cuts:
+            return None
+        after = self._undo_cuts[turn % len(self._undo_cuts)]
+        problem = self._torn("undo", after, case, hosts, step)
+        return f"undo after {after} tasks: {problem}" if problem else None
+
+    def _gone_on(self, at: Bench, case: Case, step: str) -> str | None:
+        """Apply again what was cut off; what is not idempotent is not applied twice."""
+        if not self._spec.idempotent:
+            return None
+        found = at.ask("verify", case, step)
+        if not isinstance(found, Found) or found.state == "not_applied":
+            return f"verify reported {said(found)}, yet something was changed"
+        outcome = at.ask("apply", case, step)
+        problem = _misreported(self._spec, outcome)
+        if problem:
+            return f"asked again, {problem}"
+        if found.state == "applied" and isinstance(outcome, Done) and outcome.changed:
+            return "verify reported applied, yet the next apply changed something"
+        return at.not_found(case, "applied", step)
 
     def _provoked(self, provoked: Provoked) -> str | None:
         case = provoked.case

@@ -20,7 +20,7 @@ from actors.ansible.verdict import judge, judge_verify
 if TYPE_CHECKING:
     from actors.ansible.results import Played
     from actors.kinds import Settings
-    from actors.spec import ActorSpec, Brief, Outcome, Target
+    from actors.spec import ActorSpec, Brief, Outcome, Target, Verb
 
 __all__ = ["Ansible"]
 
@@ -50,13 +50,13 @@ class Ansible:
 
         return tuple(complaints(folder, files, spec))
 
-    def cuts(self, folder: Path, applied: Path) -> tuple[int, ...]:
-        """List after how many tasks a test can cut an apply off with effect."""
-        return trials.cuts(folder, applied)
+    def cuts(self, folder: Path, acted: Path, verb: Verb = "apply") -> tuple[int, ...]:
+        """List after how many tasks a test can cut an act off with effect."""
+        return trials.cuts(folder, acted, verb)
 
-    def cut(self, folder: Path, copy: Path, after: int) -> None:
-        """Copy an actor, so that its apply is cut off after so many tasks."""
-        trials.cut(folder, copy, after)
+    def cut(self, folder: Path, copy: Path, after: int, verb: Verb = "apply") -> None:
+        """Copy an actor, so that a verb of it is cut off after so many tasks."""
+        trials.cut(folder, copy, after, verb)
 
     def surprises(self, checked: Path, applied: Path) -> tuple[str, ...]:
         """List where a check and the apply after it disagree."""

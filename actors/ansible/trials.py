@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections import Counter
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from actors.ansible.results import read_events
 from actors.ansible.stage import EVENTS
@@ -17,9 +17,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from actors.spec import Verb
+
 __all__ = ["cut", "cuts", "surprises"]
 
-APPLY: Final = "apply.yml"
+BOOKS: Final[dict[str, str]] = {"apply": "apply.yml", "undo": "undo.yml"}
 MAX_PLAYBOOK_BYTES: Final = 1_000_000
 CUT: Final = {
     "name": "Cut off here, by a test",
@@ -27,23 +29,33 @@ CUT: Final = {
 }
 
 
-def cuts(folder: Path, applied: Path) -> tuple[int, ...]:
-    """List the places behind the tasks that changed something in an apply that was seen."""
-    changed = {task for _, task in _changes(applied / "ansible-apply" / EVENTS)}
-    tasks = [task for tasks in _task_lists(_plays(folder)) for task in tasks]
-    return tuple(at for at, task in enumerate(tasks, 1) if changed & set(_names(task)))
+class _Leaf(NamedTuple):
+    """A task that is no block, and where it stands."""
+
+    task: dict[str, Any]
+    beside: list[Any]
+    place: int
+    around: tuple[dict[str, Any], ...]
 
 
-def cut(folder: Path, copy: Path, after: int) -> None:
-    """Copy an actor, so that its apply fails once so many of its tasks are done."""
+def cuts(folder: Path, acted: Path, verb: Verb = "apply") -> tuple[int, ...]:
+    """List the places behind the tasks that changed something in an act that was seen."""
+    changed = {task for _, task in _changes(acted / f"ansible-{verb}" / EVENTS)}
+    leaves = [leaf for tasks in _task_lists(_plays(folder, verb)) for leaf in _leaves(tasks)]
+    return tuple(at for at, leaf in enumerate(leaves, 1) if str(leaf.task.get("name")) in changed)
+
+
+def cut(folder: Path, copy: Path, after: int, verb: Verb = "apply") -> None:
+    """Copy an actor, so that a verb of it fails once so many of its tasks are done."""
     shutil.copytree(folder, copy)
-    plays = _plays(folder)
-    for tasks in _task_lists(plays):
-        if after <= len(tasks):
-            tasks.insert(after, CUT)
-            break
-        after -= len(tasks)
-    (copy / APPLY).write_text(json.dumps(plays, indent=1), encoding="utf-8")
+    plays = _plays(folder, verb)
+    leaves = [leaf for tasks in _task_lists(plays) for leaf in _leaves(tasks)]
+    for block in leaves[after - 1].around:
+        # Whoever is killed comes to no rescue.
+        block.pop("rescue", None)
+        block.pop("always", None)
+    leaves[after - 1].beside.insert(leaves[after - 1].place + 1, CUT)
+    (copy / BOOKS[verb]).write_text(json.dumps(plays, indent=1), encoding="utf-8")
 
 
 def surprises(checked: Path, applied: Path) -> tuple[str, ...]:
@@ -63,16 +75,17 @@ def _changes(events: Path) -> Iterator[tuple[str, str]]:
             yield event["host"], event["task"]
 
 
-def _names(task: dict[str, Any]) -> Iterator[str]:
-    """Name a task, and all within it."""
-    yield str(task.get("name"))
-    for part in ("block", "rescue", "always"):
-        for inner in task.get(part) or ():
-            yield from _names(inner)
+def _leaves(tasks: list[Any], around: tuple[dict[str, Any], ...] = ()) -> Iterator[_Leaf]:
+    """Yield the tasks that are no blocks, in the order in which they are done if none fails."""
+    for place, task in enumerate(tasks):
+        if "block" in task:
+            yield from _leaves(task["block"], (*around, task))
+        else:
+            yield _Leaf(task, tasks, place, around)
 
 
-def _plays(folder: Path) -> Any:
-    path = folder / APPLY
+def _plays(folder: Path, verb: Verb) -> Any:
+    path = folder / BOOKS[verb]
     try:
         return read_yaml(path.read_bytes(), max_bytes=MAX_PLAYBOOK_BYTES).value
     except UnreadableError as error:

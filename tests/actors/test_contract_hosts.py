@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from actors.contract import Proof
     from actors.kinds import Kind, Settings
-    from actors.spec import ActorSpec, Brief, Outcome
+    from actors.spec import ActorSpec, Brief, Outcome, Verb
 
 MANIFEST = """\
 name: web.member_drain
@@ -56,6 +56,7 @@ class Model:
 
     applied: bool = False
     half: bool = False
+    lost: bool = False
     occupied: bool = False
     trace: int = 0
     prepared: list[str] = field(default_factory=list)
@@ -76,15 +77,15 @@ class OnModel:
         del spec
         return ()
 
-    def cuts(self, folder: Path, applied: Path) -> tuple[int, ...]:
+    def cuts(self, folder: Path, acted: Path, verb: Verb) -> tuple[int, ...]:
         assert (folder / "actor.yaml").is_file()
-        assert applied.is_dir()
-        return (1, 3)
+        assert acted.is_dir()
+        return (1, 3) if verb == "apply" else (2,)
 
-    def cut(self, folder: Path, copy: Path, after: int) -> None:
+    def cut(self, folder: Path, copy: Path, after: int, verb: Verb) -> None:
         assert folder != copy
         copy.mkdir()
-        (copy / "after").write_text(str(after))
+        (copy / verb).write_text(str(after))
 
     def surprises(self, checked: Path, applied: Path) -> tuple[str, ...]:
         assert checked != applied
@@ -107,8 +108,8 @@ class OnModel:
         if brief.verb == "verify":
             return self._verify()
         if brief.verb == "undo":
-            return self._undo()
-        return self._apply((folder / "after").exists())
+            return self._undo(torn=(folder / "undo").exists())
+        return self._apply(torn=(folder / "apply").exists())
 
     def _prepare(self, name: str, brief: Brief) -> Outcome:
         self.model.prepared.append(name)
@@ -123,26 +124,40 @@ class OnModel:
         return Predicted(grade="partial" if self.flaw == "grade" else "predicted")
 
     def _verify(self) -> Outcome:
+        self.model.trace += self.flaw == "verify writes"
         if self.flaw == "verify fails":
             return Unexpected(message="no")
         if self.flaw == "already" or self.model.applied:
+            return Found(state="partial" if self.model.lost else "applied")
+        if self.model.half and self.flaw == "applied too early":
             return Found(state="applied")
-        return Found(state="partial" if self.model.half else "not_applied")
+        half = self.model.half and self.flaw != "touched unseen"
+        return Found(state="partial" if half else "not_applied")
 
-    def _undo(self) -> Outcome:
+    def _undo(self, *, torn: bool) -> Outcome:
         if self.flaw == "undo fails":
             return Unexpected(message="no")
+        if torn and self.flaw != "undo not cut":
+            self.model.applied = False
+            self.model.half = self.flaw in ("undo half", "undo lost")
+            self.model.lost = self.flaw == "undo lost"
+            return Unexpected(message="cut off")
+        if self.model.lost:
+            return Done()
         if self.flaw != "undo idle" and not (self.flaw == "undo half" and self.model.half):
             self.model.applied = self.model.half = False
         return Done()
 
-    def _apply(self, torn: bool) -> Outcome:
+    def _apply(self, *, torn: bool) -> Outcome:
         if self.model.occupied:
             self.model.half = self.flaw == "leaves"
             return Unexpected(message="no") if self.flaw == "unnamed" else Failed(mode="busy")
         if torn and self.flaw != "not cut":
             self.model.half = True
+            self.model.lost = self.flaw == "lost"
             return Unexpected(message="cut off")
+        if self.model.half and self.flaw == "no way on":
+            return Unexpected(message="no")
         changed = not self.model.applied or self.flaw == "again"
         self.model.applied = self.flaw != "nothing done"
         if self.flaw == "output":
@@ -221,7 +236,8 @@ def test_what_is_kept_on_hosts_is_dated_evidence(tmp_path: Path) -> None:
         ("verify fails", "verify reported unexpected"),
         ("already", "verify reported applied before anything was applied"),
         ("check fails", "check reported unexpected"),
-        ("trace", "check left traces: h1:/log"),
+        ("trace", "verify and check left traces: h1:/log"),
+        ("verify writes", "verify and check left traces: h1:/log"),
         ("grade", "check has the grade partial, the manifest predicted"),
         ("surprise", "the dry run was wrong, and is graded predicted"),
         ("apply fails", "apply reported unexpected: no"),
@@ -232,6 +248,12 @@ def test_what_is_kept_on_hosts_is_dated_evidence(tmp_path: Path) -> None:
         ("undo fails", "undo reported unexpected"),
         ("undo idle", "verify reported applied, not not_applied"),
         ("not cut", "cut off after 3 tasks: apply was done"),
+        ("touched unseen", "cut off after 3 tasks: verify reported not_applied, yet something was"),
+        ("no way on", "cut off after 3 tasks: asked again, apply reported unexpected: no"),
+        ("applied too early", "verify reported applied, yet the next apply changed something"),
+        ("lost", "cut off after 3 tasks: verify reported partial, not applied"),
+        ("undo not cut", "undo after 2 tasks: undo was done, although it was cut off"),
+        ("undo lost", "cut off after 3 tasks: verify reported partial, not not_applied"),
         ("undo half", "cut off after 3 tasks: verify reported partial, not not_applied"),
         ("unnamed", "failure busy: apply reported unexpected: no"),
         ("leaves", "it leaves nothing, yet verify found not_applied, then partial"),
