@@ -1,7 +1,7 @@
 """Tests an actor on real hosts, which can be looked at, broken, and made anew.
 
-1. `verify` and `check` write nothing: what can be seen of each host (files and processes) is the same
-   after both.
+1. `verify` and `check` write nothing: what can be seen of each host (files and processes) is the
+   same after both.
 2. What `check` predicts for a task and what `apply` then changes agree; where they do not, this is
    listed in the evidence, and an actor that graded its dry run *predicted* has broken its promise.
 3. A second `apply` changes nothing.

@@ -4,7 +4,7 @@
 2. Every file of every disk: what it is, whose, how big, and when it last changed in any way. The
    last of these (ctime) cannot be set by anybody, so that a write cannot hide.
 3. Every process that is not the kernel's, a login's, or this one's own.
-4. What every login leaves is left out: it says nothing of what was done.
+4. What every login leaves is left out, by its path from the root: it says nothing of what was done.
 """
 
 from __future__ import annotations
@@ -12,6 +12,8 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import pwd
+import re
 import sys
 from pathlib import Path
 from typing import Final
@@ -20,25 +22,42 @@ __all__ = ["files", "processes"]
 
 SKIPPED: Final = ("/proc", "/sys", "/dev")
 LEFT_BY_LOGINS: Final = (
-    ".ansible", "authorized_keys", "lastlog", "wtmp", "btmp", "utmp", "auth.log", "secure",
-    "sshd.log", "syslog", "messages", "journal", "sudo", "faillog", "motd.dynamic", "user",
+    "/run/faillock", "/run/motd.dynamic", "/run/sudo", "/run/user", "/run/utmp",
+    "/run/systemd/inhibit", "/run/systemd/journal", "/run/systemd/sessions",
+    "/run/systemd/transient", "/run/systemd/units", "/run/systemd/users",
+    "/var/db/sudo", "/var/lib/lastlog", "/var/lib/sudo", "/var/lib/wtmpdb",
+    "/var/log/audit", "/var/log/auth.log", "/var/log/btmp", "/var/log/daemon.log",
+    "/var/log/faillog", "/var/log/lastlog", "/var/log/messages", "/var/log/secure",
+    "/var/log/sshd.log", "/var/log/syslog", "/var/log/wtmp",
 )  # fmt: skip
+"""From the root, with all that is below: elsewhere a file of such a name is like any other."""
+CHANGED_BY_LOGINS: Final = ("/root", "/run", "/tmp", "/var/log")  # noqa: S108 - left out, not used
+"""Folders in which something of this kind comes and goes: they themselves, not what is below."""
+JOURNALS: Final = ("/var/log/journal/", "/run/log/journal/")
+MACHINE: Final = 4
+"""How deep below the root the folder of a machine's journals is."""
+WRITTEN_NOW: Final = re.compile(r"(system|user-\d+)\.journal")
+"""Journals that are written to; those that are archived are no login's."""
 OF_LOGINS: Final = ("sshd:", "sshd-session:", "sudo ", "systemd", "(sd-pam)", "bash -c", "sh -c")
 
 
-def files() -> dict[str, str]:
-    """Describe all files."""
+def files(top: str = "/", home: str | None = None) -> dict[str, str]:
+    """Describe all files below a folder that stands for the root."""
+    at_home = _home() if home is None else home
     found = {}
-    for folder, folders, names in os.walk("/"):
-        folders[:] = [name for name in folders if _is_looked_at(folder, name)]
+    for folder, folders, names in os.walk(top):
+        within = f"/{folder.removeprefix(top).strip('/')}".rstrip("/")
+        folders[:] = [name for name in folders if f"{within}/{name}" not in SKIPPED]
         for name in [*folders, *names]:
-            path = Path(folder) / name
-            if name in LEFT_BY_LOGINS or str(path) in ("/root", "/run", "/tmp", "/var/log"):  # noqa: S108 - left out, not used
+            where = f"{within}/{name}"
+            if _is_login_s(where, at_home):
                 continue
             with contextlib.suppress(OSError):
+                path = Path(folder) / name
                 at = path.lstat()
                 size = at.st_size if not path.is_dir() else 0
-                found[str(path)] = f"{at.st_mode:o} {at.st_uid}:{at.st_gid} {size} {at.st_ctime_ns}"
+                found[where] = f"{at.st_mode:o} {at.st_uid}:{at.st_gid} {size} {at.st_ctime_ns}"
+        folders[:] = [name for name in folders if not _is_left(f"{within}/{name}", at_home)]
     return found
 
 
@@ -56,9 +75,24 @@ def processes() -> dict[str, str]:
     return found
 
 
-def _is_looked_at(folder: str, name: str) -> bool:
-    path = Path(folder) / name
-    return str(path) not in SKIPPED and name not in LEFT_BY_LOGINS and not path.is_symlink()
+def _home() -> str:
+    """Say where whoever logged in is at home: Ansible has a folder there."""
+    with contextlib.suppress(KeyError):
+        name = os.environ.get("SUDO_USER")
+        return (pwd.getpwnam(name) if name else pwd.getpwuid(os.getuid())).pw_dir
+    return "/root"
+
+
+def _is_left(where: str, home: str) -> bool:
+    """Say whether something is a login's, with all that is below."""
+    return where in LEFT_BY_LOGINS or where in (f"{home}/.ansible", "/root/.ansible")
+
+
+def _is_login_s(where: str, home: str) -> bool:
+    if where.startswith(JOURNALS):
+        # Neither the folder of a machine, in which journals come and go, nor what is written now.
+        return where.count("/") == MACHINE or bool(WRITTEN_NOW.fullmatch(where.rpartition("/")[2]))
+    return where == home or where in CHANGED_BY_LOGINS or _is_left(where, home)
 
 
 if __name__ == "__main__":
