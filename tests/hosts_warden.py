@@ -187,7 +187,9 @@ class Host:
                     (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
                 )
                 born = int((entry / "stat").read_text().rpartition(")")[2].split()[19])
-                if words.strip() and not words.startswith("sshd: "):
+                # With -R sshd has taken a connection, and not named it yet.
+                taken = "/sshd " in words and words.rstrip().endswith(" -R")
+                if words.strip() and not taken and not words.startswith("sshd: "):
                     found.append({"pid": pid, "born": born, "says": words.strip()})
         return sorted(found, key=lambda one: (one["born"], one["pid"]))
 

@@ -70,7 +70,9 @@ def processes() -> dict[str, str]:
         with contextlib.suppress(OSError):
             words = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode("utf-8", "replace")
             born = (entry / "stat").read_text().rpartition(")")[2].split()[19]
-            if words.strip() and not words.startswith(OF_LOGINS):
+            # With -R sshd has taken a connection, and not named it yet.
+            taken = "/sshd " in words and words.rstrip().endswith(" -R")
+            if words.strip() and not taken and not words.startswith(OF_LOGINS):
                 found[f"runs {words.strip()}"] = born
     return found
 

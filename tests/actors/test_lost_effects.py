@@ -1,4 +1,4 @@
-"""A service that was killed between its new file and its reload is told of the file after all."""
+"""What was killed, or failed, between two halves of a change is not taken for the whole of it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 
 from actors.ansible.kind import Ansible
 from actors.catalog import read_actor
-from actors.spec import Brief, Done, Found
+from actors.spec import Brief, Done, Failed, Found
 from hosts import Lab, NotHere
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ class Step:
             verb=verb,
             attempt=self.attempts,
             folder=str(folder or PLAYBOOKS / self.actor),
-            spec=spec,
+            spec=spec if folder is None else spec.model_copy(update={"outputs": {}}),
             params=self.params,
             targets=(self.lab[1].target,),
             timeout_s=120,
@@ -137,4 +137,20 @@ def test_chrony_is_told_of_its_sources_whatever_was_killed_before_its_restart(
     step.done("undo")
     assert sources() == ["10.203.0.12"]
     assert lab[1].read("/etc/chrony/chrony.conf") == FORMER_TIME
+    assert step.found() == "not_applied"
+
+
+def test_a_package_that_is_unpacked_and_not_configured_is_no_update(
+    lab: Lab, tmp_path: Path
+) -> None:
+    params = {"package": "interlock-demo", "version": "1.2-1"}
+    step = Step("debian.package_update", lab, tmp_path, params)
+    prepared = step.ask("apply", PLAYBOOKS / step.actor / "tests" / "repository")
+    assert isinstance(prepared, Done), prepared
+    failed = step.ask("apply")
+    assert isinstance(failed, Failed), failed
+    assert failed.mode == "half_installed"
+    assert "1.2-1" in lab[1].must("dpkg-query", "--show", "interlock-demo")
+    assert step.found() == "partial"
+    step.done("undo")
     assert step.found() == "not_applied"
