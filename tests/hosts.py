@@ -40,9 +40,12 @@ WARDEN: Final = Path(__file__).with_name("hosts_warden.py")
 LIMIT_S: Final = 150
 # What a login itself leaves on a host, whatever it is for.
 LOGIN_TRACES: Final = (
-    "root/.ansible", "root/.ssh", "var/log/sshd.log", "var/log/lastlog", "var/log/wtmp",
+    "root/.ansible", "var/lib/postgresql/.ansible", "root/.ssh", "var/log/sshd.log", "var/log/lastlog", "var/log/wtmp",
     "var/log/btmp", "boot-id", "run/sshd.pid", "run/sudo",
 )  # fmt: skip
+# Folders in which such things come and go: they themselves, not what is below.
+CHANGED_BY_LOGINS: Final = ("root", "run", "tmp", "dev/shm", "var/log", "etc/ssh",
+                            "var/lib/postgresql")  # fmt: skip
 
 
 class Ran(NamedTuple):
@@ -124,7 +127,7 @@ class Host:
             path: about
             for path, about in found.items()
             if not any(path == one or path.startswith(f"{one}/") for one in LOGIN_TRACES)
-            and path not in ("root", "run", "tmp", "dev/shm", "var/log", "etc/ssh")
+            and path not in CHANGED_BY_LOGINS
         }
 
     def processes(self) -> list[str]:

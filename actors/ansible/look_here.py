@@ -41,9 +41,9 @@ WRITTEN_NOW: Final = re.compile(r"(system|user-\d+)\.journal")
 OF_LOGINS: Final = ("sshd:", "sshd-session:", "sudo ", "systemd", "(sd-pam)", "bash -c", "sh -c")
 
 
-def files(top: str = "/", home: str | None = None) -> dict[str, str]:
+def files(top: str = "/", homes: frozenset[str] | None = None) -> dict[str, str]:
     """Describe all files below a folder that stands for the root."""
-    at_home = _home() if home is None else home
+    at_home = _homes() if homes is None else homes
     found = {}
     for folder, folders, names in os.walk(top):
         within = f"/{folder.removeprefix(top).strip('/')}".rstrip("/")
@@ -77,24 +77,22 @@ def processes() -> dict[str, str]:
     return found
 
 
-def _home() -> str:
-    """Say where whoever logged in is at home: Ansible has a folder there."""
-    with contextlib.suppress(KeyError):
-        name = os.environ.get("SUDO_USER")
-        return (pwd.getpwnam(name) if name else pwd.getpwuid(os.getuid())).pw_dir
-    return "/root"
+def _homes() -> frozenset[str]:
+    """Say where users are at home: Ansible makes a folder there for whoever it becomes."""
+    return frozenset(user.pw_dir.rstrip("/") for user in pwd.getpwall())
 
 
-def _is_left(where: str, home: str) -> bool:
+def _is_left(where: str, homes: frozenset[str]) -> bool:
     """Say whether something is a login's, with all that is below."""
-    return where in LEFT_BY_LOGINS or where in (f"{home}/.ansible", "/root/.ansible")
+    above, _, name = where.rpartition("/")
+    return where in LEFT_BY_LOGINS or (name == ".ansible" and above in homes)
 
 
-def _is_login_s(where: str, home: str) -> bool:
+def _is_login_s(where: str, homes: frozenset[str]) -> bool:
     if where.startswith(JOURNALS):
         # Neither the folder of a machine, in which journals come and go, nor what is written now.
         return where.count("/") == MACHINE or bool(WRITTEN_NOW.fullmatch(where.rpartition("/")[2]))
-    return where == home or where in CHANGED_BY_LOGINS or _is_left(where, home)
+    return where in homes or where in CHANGED_BY_LOGINS or _is_left(where, homes)
 
 
 if __name__ == "__main__":
