@@ -40,8 +40,8 @@ WARDEN: Final = Path(__file__).with_name("hosts_warden.py")
 LIMIT_S: Final = 150
 # What a login itself leaves on a host, whatever it is for.
 LOGIN_TRACES: Final = (
-    "root/.ansible", "var/lib/postgresql/.ansible", "root/.ssh", "var/log/sshd.log", "var/log/lastlog", "var/log/wtmp",
-    "var/log/btmp", "boot-id", "run/sshd.pid", "run/sudo",
+    "root/.ansible", "var/lib/postgresql/.ansible", "root/.ssh", "var/log/sshd.log",
+    "var/log/lastlog", "var/log/wtmp", "var/log/btmp", "boot-id", "run/sshd.pid", "run/sudo",
 )  # fmt: skip
 # Folders in which such things come and go: they themselves, not what is below.
 CHANGED_BY_LOGINS: Final = ("root", "run", "tmp", "dev/shm", "var/log", "etc/ssh",
