@@ -128,6 +128,7 @@ class Host:
             for path, about in found.items()
             if not any(path == one or path.startswith(f"{one}/") for one in LOGIN_TRACES)
             and path not in CHANGED_BY_LOGINS
+            and not path.startswith("tmp/ansible_")  # a module's, while it runs
         }
 
     def processes(self) -> list[str]:
