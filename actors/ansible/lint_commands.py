@@ -53,6 +53,7 @@ READERS: Final = frozenset([
 ])  # fmt: skip
 """Programs that only read, whatever they are told."""
 LOOKS: Final = (
+    ("chronyc", "-N", "-c", "sources"),
     ("chronyc", "-n", "-c", "sources"),
     ("chronyc", "-n", "-c", "tracking"),
     ("systemctl", "is-active"),
