@@ -19,7 +19,7 @@ from orchestrator.policy_calendar import freezes
 from orchestrator.policy_embedded import refuse_unportable
 from orchestrator.policy_engines import input_schema, judge, opened
 from orchestrator.policy_files import read_weights
-from orchestrator.policy_floor import floor, missing
+from orchestrator.policy_floor import floor, missing, short_of_time
 from orchestrator.policy_proof import refuse_unproved
 from orchestrator.pure.canonical import digest
 from orchestrator.pure.levels import weigh
@@ -111,7 +111,9 @@ def _decision(
 ) -> Decision:
     # The way back was part of what was approved: it may be denied, and needs no consent of its own.
     wanted = () if mode == "rollback" else verdict.wanted
-    denials = (*verdict.denials, *_vacant(wanted, settings))
+    bound = verdict.obligations.max_parallel or settings.parallelism
+    late = short_of_time(run, mode, now_ms, bound) if bound < settings.parallelism else ()
+    denials = (*verdict.denials, *late, *_vacant(wanted, settings))
     return Decision(
         outcome="deny" if denials else "allow",
         denials=denials,

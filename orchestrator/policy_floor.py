@@ -4,6 +4,8 @@
 2. An approval counts once, for one person, while it lasts; the requester and whoever opened the run
    never count.
 3. No rule of an engine can take anything away from here; it can only demand more.
+4. The worst case is the plan's only while as many steps may act at a time as it was counted with;
+   where fewer may, it is counted again.
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ from typing import TYPE_CHECKING
 from orchestrator.pure.consent import missing_approvals
 from orchestrator.pure.model import Denial, MissingApproval, Obligations
 from orchestrator.pure.policy_answer import Floor
+from orchestrator.pure.window import worst_case
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -20,7 +23,7 @@ if TYPE_CHECKING:
     from orchestrator.pure.state import Run
     from orchestrator.settings import EnvironmentRules, Settings
 
-__all__ = ["floor", "missing"]
+__all__ = ["floor", "missing", "short_of_time"]
 
 NOBODY = MissingApproval(role="nobody", count=1)
 
@@ -30,7 +33,7 @@ def floor(run: Run, mode: str, now_ms: int, settings: Settings) -> Floor:
     plan = run.planned
     rules = settings.environments.get(plan.environment)
     return Floor(
-        denials=tuple(_denials(run, mode, now_ms, rules)),
+        denials=tuple(_denials(run, mode, now_ms, rules, settings.parallelism)),
         wanted=rules.approvals if rules is not None else (NOBODY,),
         obligations=Obligations(
             max_parallel=settings.parallelism,
@@ -56,7 +59,9 @@ def missing(
     return missing_approvals(counting, wanted, never=never, holds=settings.holds)
 
 
-def _denials(run: Run, mode: str, now_ms: int, rules: EnvironmentRules | None) -> Iterator[Denial]:
+def _denials(
+    run: Run, mode: str, now_ms: int, rules: EnvironmentRules | None, parallelism: int
+) -> Iterator[Denial]:
     plan = run.planned
     if rules is None:
         yield _denial("environment", f"no rules are set for the environment {plan.environment}")
@@ -74,13 +79,25 @@ def _denials(run: Run, mode: str, now_ms: int, rules: EnvironmentRules | None) -
         if rules.require_window:
             yield _denial("window", "the ticket names no window", "add `window:` to the ticket")
         return
-    needed_ms = (plan.timing.forward_s + plan.timing.rollback_s) * 1000
-    left_ms = plan.window.end_ms - now_ms
-    if mode == "start" and left_ms < needed_ms:
+    yield from short_of_time(run, mode, now_ms, parallelism)
+
+
+def short_of_time(run: Run, mode: str, now_ms: int, max_parallel: int) -> Iterator[Denial]:
+    """Deny a plan whose worst case, with so many steps at a time, does not fit into its window."""
+    plan = run.planned
+    if plan.window is None or mode == "rollback":
+        return
+    fewer = max_parallel < plan.max_parallel
+    timing = worst_case(plan, max_parallel) if fewer else plan.timing
+    needed_ms = (timing.forward_s + timing.rollback_s) * 1000
+    from_ms = now_ms if mode == "start" else plan.window.start_ms
+    left_ms = plan.window.end_ms - from_ms
+    if left_ms < needed_ms and (mode == "start" or fewer):
+        at_once = f", with {max_parallel} at a time," if fewer else ","
         yield _denial(
             "window",
-            f"{max(0, left_ms) // 1000} s are left of the window; the worst case, with its way "
-            f"back, needs {needed_ms // 1000} s",
+            f"{max(0, left_ms) // 1000} s are left of the window; the worst case{at_once} with its "
+            f"way back, needs {needed_ms // 1000} s",
             "move the window, or cut the plan into smaller ones",
         )
 

@@ -29,9 +29,7 @@ __all__ = [
     "param_words",
     "spec_of",
     "stems",
-    "undo_s",
     "value_words",
-    "worst_s",
 ]
 
 FEW: Final = 24
@@ -94,22 +92,6 @@ def base(step: str) -> str:
 def spec_of(plan: Plan, step: PlanStep) -> ActorSpec | None:
     """Find the spec of a step's actor; a gate has none."""
     return None if step.gate else plan.actors[step.actor].spec
-
-
-def worst_s(spec: ActorSpec) -> int:
-    """Say how long a step takes at worst: each attempt, the waits between, one verify."""
-    retries = spec.retries
-    waits_s = 0
-    for number in range(retries.maximum):
-        waits_s += retries.backoff_s * int(retries.factor**number)
-    return spec.timeouts.apply_s * (1 + retries.maximum) + waits_s + spec.timeouts.verify_s
-
-
-def undo_s(spec: ActorSpec) -> int:
-    """Say how long it takes at worst to undo a step and to verify that it is undone."""
-    if spec.effect == "read" or spec.undo == "none":
-        return 0
-    return spec.timeouts.undo_s + spec.timeouts.verify_s
 
 
 def expected_s(plan: Plan) -> int:

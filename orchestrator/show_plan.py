@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from orchestrator.pure.model import Confirm, Hold
+from orchestrator.pure.steps import MAX_CRASHES, MAX_PROBES
+from orchestrator.pure.window import backward_s, forward_s
 from orchestrator.show_groups import (
     Group,
     base,
@@ -14,9 +16,7 @@ from orchestrator.show_groups import (
     param_words,
     spec_of,
     stems,
-    undo_s,
     value_words,
-    worst_s,
 )
 from orchestrator.show_text import Column, Span, count, duration, instant, joined, short
 
@@ -61,6 +61,11 @@ CLOSING: Final = {
     "hold": "the run stops and is held for a person",
     "go_back": "the run goes back",
 }
+
+NOT_COUNTED: Final = (
+    "answers of people; an act whose end is not known, which is verified, at most "
+    f"{MAX_PROBES} times, and may begin again, at most {MAX_CRASHES} times"
+)
 
 
 def all_targets(plan: Plan) -> list[str]:
@@ -207,7 +212,7 @@ def _step_row(plan: Plan, group: Group) -> list[Span]:
         Span(f"{targets:,}" if targets else "-"),
         Span(back, "alarm" if back == "NONE" else ""),
         Span(duration(spec.timeouts.expected_s)),
-        Span(duration(worst_s(spec)), "dim"),
+        Span(duration(forward_s(spec)), "dim"),
     ]
 
 
@@ -273,7 +278,7 @@ def add_undo(page: Page, plan: Plan) -> None:
         number += 1
         if number <= MOST:
             part = " (in part)" if spec.undo == "partial" else ""
-            takes = duration(undo_s(spec))
+            takes = duration(backward_s(spec))
             page.words(f"{number}. {group.name}{part}, {takes} at worst", indent=2, hang=3)
     if number > MOST:
         page.line(Span(f"… and {number - MOST:,} more", "dim"), indent=2)
@@ -295,6 +300,9 @@ def add_timing(page: Page, plan: Plan) -> None:
         f"{duration(timing.forward_s)} forward + {duration(timing.rollback_s)} back"
         f" = {duration(both)}",
     )
+    at_once = f"at most {plan.max_parallel:,} at a time"
+    page.field("counted", f"every act at its limit, every declared retry, {at_once}")
+    page.field("not counted", NOT_COUNTED)
     if window is None:
         page.field("window", "none: the change may run at any time")
         return

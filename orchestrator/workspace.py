@@ -193,13 +193,14 @@ class Workspace:
         beside.rename(path)
 
     def limits(self) -> Limits:
-        """Say where compile must ask for evidence, and which secrets there are."""
+        """Say how many may act at a time, where evidence is asked for, and which secrets exist."""
         from orchestrator.pure.compile import Limits  # noqa: PLC0415 - few verbs compile
 
         rules = self.settings.environments
         strict = sorted(name for name in rules if rules[name].require_evidence)
         named = self.settings.secrets
         return Limits(
+            max_parallel=self.settings.parallelism,
             require_evidence=tuple(strict),
             secrets={name: named[name].environments for name in sorted(named)},
         )

@@ -32,7 +32,7 @@ from orchestrator.pure.params import Settler, hold_until_ms, param_findings, ref
 from orchestrator.pure.selection import actor_findings, name_findings, traits_of, undo_findings
 from orchestrator.pure.shape import read_shape, size_findings
 from orchestrator.pure.waves import cut, cut_findings, expand, expected_counts
-from orchestrator.pure.window import timing
+from orchestrator.pure.window import parts_of, timing
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -56,6 +56,8 @@ class Limits:
     """Steps on the longest chain."""
     max_fan_out: int = 100_000
     """Steps that wait for one step."""
+    max_parallel: int = 1_000
+    """Steps that may act at a time, whatever the draft says."""
     require_evidence: tuple[str, ...] = ()
     """Environments in which an actor's own tests must have passed for its digest."""
     withheld: Mapping[str, str] = field(default_factory=dict)
@@ -142,17 +144,21 @@ def _laid_out(
         return counts
     nodes = expand(draft, traits, shape.before, shape.order, cuts)
     findings = _first(_node_rungs(draft, traits, nodes, inventory))
-    times = findings or timing(draft, nodes, ticket.window)
-    if isinstance(times, list):
-        return times
+    if findings:
+        return findings
     steps = _steps(draft, nodes, ticket, _gates(draft, ticket, counts))
     used = {step.actor for step in draft.steps} - {CONFIRM, HOLD}
+    actors = {name: catalog.actors[name] for name in sorted(used)}
+    parts = parts_of(steps, actors, ticket.window)
+    times = timing(draft, parts, ticket.window, limits.max_parallel)
+    if isinstance(times, list):
+        return times
     return Plan(
         ticket_digest=digest(ticket.model_dump(mode="json")),
         environment=ticket.environment,
         catalog_digest=catalog.digest,
         inventory_digest=digest(inventory.model_dump(mode="json")),
-        actors={name: catalog.actors[name] for name in sorted(used)},
+        actors=actors,
         steps=steps,
         waves=tuple(
             Wave(id=wave.id, slices=len(cuts.waves[wave.id]), stop_after=wave.stop_after)
@@ -161,7 +167,7 @@ def _laid_out(
         locks=_locks(nodes, inventory),
         window=ticket.window,
         on_window_close=draft.on_window_close,
-        max_parallel=draft.max_parallel,
+        max_parallel=min(draft.max_parallel, limits.max_parallel),
         timing=times,
     )
 

@@ -7,8 +7,11 @@ from typing import TYPE_CHECKING, Any, Final
 import pytest
 
 from edges import rig
+from orchestrator import policy
 from orchestrator.policy import vet
-from orchestrator.pure.model import Approval, MissingApproval, Window
+from orchestrator.pure.model import Approval, MissingApproval, Obligations, Window
+from orchestrator.pure.policy_answer import Verdict
+from orchestrator.pure.window import worst_case
 from orchestrator.session import Session
 from orchestrator.settings import Settings
 
@@ -20,6 +23,7 @@ if TYPE_CHECKING:
 
 NOW: Final = 1_000_000_000
 HOUR: Final = 3_600_000
+RECORD: Final = {"engine": "test", "policy_digest": "5" * 64, "input_digest": "6" * 64}
 
 
 @pytest.fixture(scope="module")
@@ -195,6 +199,27 @@ def test_what_is_left_of_the_window_must_hold_the_worst_case_at_the_start(
     window = Window(start_ms=NOW - HOUR, end_ms=NOW + needed_ms + spare_ms)
     inside = run._replace(plan=run.planned.model_copy(update={"window": window}))
     assert rules(judged(inside, settings(require_window=True), mode=mode)) == denied
+
+
+@pytest.mark.parametrize(("parallelism", "denied"), [(2, []), (1, ["window"])])
+def test_where_fewer_may_act_than_was_counted_with_the_worst_case_is_counted_again(
+    tmp_path: Path, parallelism: int, denied: list[str]
+) -> None:
+    root = rig.build(tmp_path / "ws")
+    name = rig.opened(root, rig.chain("a", "b").replace("after: [a]", "after: []"))
+    with Session.open(root) as session:
+        run = session.load(name)
+    plan = run.planned.model_copy(update={"max_parallel": 2})
+    timing = worst_case(plan, 2)
+    assert worst_case(plan, 1).forward_s > timing.forward_s
+    window = Window(start_ms=NOW, end_ms=NOW + (timing.forward_s + timing.rollback_s) * 1000)
+    fits = run._replace(plan=plan.model_copy(update={"window": window, "timing": timing}))
+    told = settings().model_copy(update={"parallelism": parallelism})
+    for mode in ("plan", "start"):
+        assert rules(vet(fits, mode, NOW, told)) == denied
+    demanded = Verdict((), (), (), Obligations(max_parallel=parallelism))
+    decision = policy._decision(fits, "plan", NOW, settings(), demanded, RECORD)
+    assert rules(decision) == denied
 
 
 def test_the_way_back_needs_no_consent_of_its_own_and_can_be_denied(run: Run) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from orchestrator.pure.compile import Limits
 from orchestrator.pure.model import Confirm, Hold, Lock, Plan, PlanStep, Wave
 from pure.small_world import compiled
 
@@ -160,12 +161,12 @@ def test_locks_are_exclusive_for_what_is_changed_and_shared_for_what_is_read() -
 
 
 def slow(name: str, *after: str, hosts: str) -> dict[str, Any]:
-    """A step of 360 s in the worst case (3 x 100, verify 20, waits 10 + 30), undone in 70 s."""
+    """A step of 400 s in the worst case (3 x 120, waits 10 + 30), undone in 250 s."""
     found = {"id": name, "actor": "slow.copy", "params": {"hosts": [hosts]}}
     return {**found, "after": list(after)}
 
 
-@pytest.mark.parametrize(("parallel", "forward_s"), [(1, 1080), (2, 900), (10, 756)])
+@pytest.mark.parametrize(("parallel", "forward_s"), [(1, 1200), (2, 1000), (10, 840)])
 def test_the_worst_case_is_the_longest_chain_and_a_share_of_the_rest(
     parallel: int, forward_s: int
 ) -> None:
@@ -175,11 +176,20 @@ def test_the_worst_case_is_the_longest_chain_and_a_share_of_the_rest(
     assert timing.last_safe_abort_ms is None
 
 
+def test_no_more_act_at_a_time_than_the_workspace_lets() -> None:
+    steps = [slow(f"a{number}", hosts=f"web0{number}") for number in (1, 2, 3, 4)]
+    draft = {"steps": steps, "max_parallel": 40}
+    bound = compiled(draft, limits=Limits(max_parallel=1))
+    assert isinstance(bound, Plan)
+    assert (bound.max_parallel, bound.timing.forward_s) == (1, 4 * 400)
+    assert plan_of({**draft, "max_parallel": 1}).timing == bound.timing
+
+
 def test_slices_follow_each_other_in_time() -> None:
     wave = {"id": "w", "targets": ["@web"], "size": 1}
     draft = {"steps": [{"id": "a", "actor": "slow.copy", "wave": "w"}], "waves": [wave]}
     timing = plan_of(draft).timing
-    assert (timing.forward_s, timing.rollback_s) == (4 * 360, 4 * 70)
+    assert (timing.forward_s, timing.rollback_s) == (4 * 400, 4 * 250)
 
 
 def test_what_follows_a_hold_starts_when_it_ends() -> None:
@@ -189,10 +199,10 @@ def test_what_follows_a_hold_starts_when_it_ends() -> None:
         "steps": [slow("a", hosts="web01"), {"id": "h", **hold}, slow("b", "a", "h", hosts="web01")]
     }
     timing = plan_of({**draft, "max_parallel": 1}, window=window).timing
-    assert timing.forward_s == 3600 + 720
-    assert timing.rollback_s == 140
-    assert timing.last_safe_abort_ms == 1_795_579_200_000 - 140_000
-    assert plan_of({**draft, "max_parallel": 1}).timing.forward_s == 720
+    assert timing.forward_s == 3600 + 800
+    assert timing.rollback_s == 500
+    assert timing.last_safe_abort_ms == 1_795_579_200_000 - 500_000 - 120_000
+    assert plan_of({**draft, "max_parallel": 1}).timing.forward_s == 800
 
 
 def test_what_only_reads_or_cannot_be_undone_takes_no_time_to_undo() -> None:

@@ -13,9 +13,7 @@ from orchestrator.pure.draft import Finding, Question, Refusal
 from orchestrator.pure.findings import apply_edit
 from orchestrator.pure.graph import Order, levels, topological
 from orchestrator.pure.model import Plan, PlanStep
-from orchestrator.pure.selection import Traits
-from orchestrator.pure.waves import Node, Slice
-from orchestrator.pure.window import longest_s
+from orchestrator.pure.window import Part, longest_s
 from pure.small_world import catalog, compiled, inventory
 
 ACTORS = ("web.restart", "web.reload", "web.probe", "web.inspect", "lb.drain", "web.patch")
@@ -297,8 +295,5 @@ def test_no_greedy_run_takes_longer_than_the_worst_case(
     before: list[tuple[int, ...]], data: st.DataObject, parallel: int
 ) -> None:
     durations = [data.draw(st.integers(1, 20)) for _ in before]
-    nodes = [Node(f"n{n}", n, TRAITS, None, Slice(), earlier) for n, earlier in enumerate(before)]
-    assert greedy_end(before, durations, parallel) <= longest_s(nodes, durations, parallel, {})
-
-
-TRAITS = Traits(None, {}, {}, None, "", frozenset(), frozenset())
+    parts = [Part(earlier) for earlier in before]
+    assert greedy_end(before, durations, parallel) <= longest_s(parts, durations, parallel)
