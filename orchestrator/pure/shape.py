@@ -117,7 +117,7 @@ def _said_again(trouble: ErrorDetails, value: Json, model: type[Answer]) -> Find
     loc, kind = trouble["loc"], trouble["type"]
     path = _path_in(value, loc)
     held = _at(value, path)
-    if path[2:3] == ("params",) and len(path) > 3 and loc[-1] != "[key]":
+    if path[2:3] == ("params",) and len(path) > 3 and loc[4:] != ("[key]",):
         says = f"the param {path[3]} must be {PARAM_FORMS}; it is {_shown(_at(value, path[:4]))}"
         return finding("R1-wrong-type", says, path[:4])
     if path[2:] == ("when", "value"):
