@@ -6,8 +6,9 @@
    the transaction, fences whoever was paused while the lock was lost.
 4. An error while committing leaves it unknown what was written. The writer is dead from then on:
    nothing is appended a second time; whoever wants to go on reads the ledger again.
-5. Opening checks SQLite's own structure: all of it, or, in a file too large to do so each time, the
-   list of runs, and all of it before anybody writes.
+5. Opening checks SQLite's own structure: all of it, or, in a file too large to do so each time
+   (over 64 MB), the list of runs, and all of it before a driver writes. Opening a run there checks
+   no more than that list and the words of the tables and triggers; leaving an ask, the list.
 6. Reading verifies: each record's hash and number, and that neither epoch nor time went back.
    A truncation together with a rewritten head is found only against something outside the run:
    the anchor in the next run's first record (`verify`), an approval, or an exported copy.

@@ -47,7 +47,7 @@ SqliteError = apsw.Error
 OLDEST_SQLITE: Final = (3, 51, 3)
 WHOLE_BYTES: Final = 64 << 20
 """Up to here a file is checked as a whole whenever it is opened, in less than a tenth of a second;
-a larger one when somebody is going to write."""
+a larger one when a driver is going to write."""
 _BROKEN: Final = (
     apsw.CorruptError,
     apsw.NotADBError,
