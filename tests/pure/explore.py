@@ -1,15 +1,16 @@
-"""The explorer: every plan of up to four steps, against everything that can go wrong, breadth
-first.
+"""The explorer: every plan of up to four steps, against everything that can go wrong, mishap by
+mishap.
 
-A state is the run, the judge's account of the world, and how many mishaps may still happen. From
-each state every move is tried: each act that is due begins; each act under way ends in each way
-it can; time passes; a person, a crash or the window strikes. Two states with the same `key` are
-one. The judge speaks after every move; the first complaint comes with the shortest path that
-leads to it.
+A state is the run and the judge's account of the world. From each state every move is tried: each
+act that is due begins; each act under way ends in each way it can; time passes; a person, a crash
+or the window strikes. Two states with the same `key` are one. The judge speaks after every move;
+the first complaint comes with a way that leads to it by as few mishaps as any.
 
-A mishap is anything but the calm course: a failure, a doubt, a crash, a person's word. Their
-number on one path is bounded (`Config.mishaps`), and `Config.menu` says which kinds may happen;
-see `configs`.
+A mishap is anything but the calm course: a failure, a doubt, a crash, a person's word. First comes
+all that can happen without one, then all that one more leads to, and so on, up to
+`Config.mishaps`. So many as are `sure` are gone through whatever it takes; of what comes after
+them, samples are taken from everywhere while the budget lasts. `Config.menu` says which kinds may
+happen; see `configs`.
 """
 
 from __future__ import annotations
@@ -52,13 +53,14 @@ if TYPE_CHECKING:
 
 __all__ = ["Config", "Explored", "Violation", "begun", "configs", "explore"]
 
-"""What the exploration has to tell at the end of the tests."""
 ALLOW: Final = Decision(outcome="allow", engine="test", policy_digest=DIGEST, input_digest=DIGEST)
 DENY: Final = ALLOW.model_copy(update={"outcome": "deny"})
 REMEDIES: Final = 2
 """After so many remedies on one path nobody retries or resumes any more: else a step that stays
 half-way could be resumed again and again, each time in a new state that says nothing new."""
 WINDOW_MS: Final = 10_000_000
+PART_OF_LEVEL: Final = 16
+"""So many states, from all over what is known, are followed to their ends at a time."""
 EVERYTHING: Final = frozenset({"acts", "doubts", "undos", "people", "crash"})
 
 
@@ -79,7 +81,8 @@ class State(NamedTuple):
 
     run: Any
     seen: Seen
-    mishaps: int
+    name: int = 0
+    """The hash of its key, once it has one."""
 
 
 class Violation(NamedTuple):
@@ -102,8 +105,11 @@ class Explored(NamedTuple):
     foreign: int
     """Reports that belong to no act under way, all refused."""
     ends: frozenset[str]
+    deepest: int
+    """With so many mishaps, and with fewer, everything was seen."""
     complete: bool
-    violation: Violation | None
+    """With as many as the plan is to meet."""
+    violation: Violation | None = None
 
 
 class Move(NamedTuple):
@@ -174,17 +180,17 @@ _FIRST_FOUND: Final = len(_APPLIES) + len(_UNDOS)
 # --- moves ----------------------------------------------------------------------------------------
 
 
-def moves(config: Config, case: Case, state: State) -> Iterator[Move]:
-    """Name everything that can happen next."""
+def moves(config: Config, case: Case, state: State, *, mishaps: bool) -> Iterator[Move]:
+    """Name everything that can happen next; without mishaps, only the calm course."""
     run = state.run
-    if state.mishaps:
+    if mishaps:
         yield from _strikes(config, run)
     if run.work is None or run.phase == "returning":
-        yield from _planning(config, case, state)
+        yield from _planning(config, case, state, mishaps=mishaps)
         return
     yield from _commands(config, run)
     for index in sorted(run.work.acting):
-        yield from _reports(config, case, state, index)
+        yield from _reports(config, case, state, index, mishaps=mishaps)
     if run.phase == "held":
         for remedy in offered(run):
             if run.remedies < REMEDIES or remedy.kind not in ("retry", "resume"):
@@ -197,20 +203,20 @@ def moves(config: Config, case: Case, state: State) -> Iterator[Move]:
             yield Move("right", Confirmed(at_ms=run.at_ms, step=name, answer="7", by="olga"))
 
 
-def _planning(config: Config, case: Case, state: State) -> Iterator[Move]:
+def _planning(config: Config, case: Case, state: State, *, mishaps: bool) -> Iterator[Move]:
     # After a replan: the same plan again, with all that it needs; after success: the way back.
     run, at_ms = state.run, state.run.at_ms
     match run.phase:
         case "drafting":
             plan = Planned.model_construct(at_ms=at_ms, plan=config.plan, plan_digest=case.digest)
             yield Move("planned again", plan)
-            if state.mishaps:
+            if mishaps:
                 no = Refusal(code="no_way", reason="It cannot be done.", next_step="Ask a person.")
                 yield Move("declined", Declined(at_ms=at_ms, refusal=no), None, 1)
         case "vetting" | "starting" | "returning":
             allow = Vetted(at_ms=at_ms, plan_digest=case.digest, decision=ALLOW)
             yield Move("allowed", allow)
-            if state.mishaps:
+            if mishaps:
                 deny = Vetted(at_ms=at_ms, plan_digest=case.digest, decision=DENY)
                 yield Move("denied", deny, None, 1)
         case "approved":
@@ -257,16 +263,18 @@ def _remedy(run: Any, remedy: Any, *, by_agent: bool) -> Move:
     return Move(f"{'agent' if by_agent else 'person'}: {remedy.kind} {remedy.step or ''}", event)
 
 
-def _reports(config: Config, case: Case, state: State, index: int) -> Iterator[Move]:
+def _reports(
+    config: Config, case: Case, state: State, index: int, *, mishaps: bool
+) -> Iterator[Move]:
     run, trace = state.run, state.seen.steps[index]
     act, name = run.work.acting[index], case.plan.steps[index].id
     if act.verb == "verify":
-        yield from _findings(config, state, trace, act, name)
+        yield from _findings(config, state, trace, act, name, mishaps=mishaps)
         return
     rows, first = (_APPLIES, 0) if act.verb == "apply" else (_UNDOS, len(_APPLIES))
     for place, (menu, label, outcome, truth) in enumerate(rows):
         orphaned = act.orphan and isinstance(outcome, InDoubt)
-        if menu and not orphaned and (menu not in config.menu or not state.mishaps):
+        if menu and not orphaned and (menu not in config.menu or not mishaps):
             continue
         after = trace.truth if truth is None else truth
         if truth == PART and trace.truth == APPLIED:
@@ -275,21 +283,23 @@ def _reports(config: Config, case: Case, state: State, index: int) -> Iterator[M
             after = NONE
         event = _ended(name, act.verb, act.attempt, run.at_ms, first + place)
         yield Move(f"{act.verb} {name}: {label}", event, after, int(bool(menu) and not orphaned))
-    if act.verb == "apply" and "acts" in config.menu and state.mishaps:
+    if act.verb == "apply" and "acts" in config.menu and mishaps:
         event = _ended(name, "apply", act.attempt, run.at_ms, _FIRST_FOUND + 5)
         after = OURS_NOT if trace.truth == NONE else APPLIED
         if trace.truth != PART:
             yield Move(f"apply {name}: unchanged", event, after, 1)
 
 
-def _findings(config: Config, state: State, trace: Any, act: Any, name: str) -> Iterator[Move]:
+def _findings(
+    config: Config, state: State, trace: Any, act: Any, name: str, *, mishaps: bool
+) -> Iterator[Move]:
     at_ms = state.run.at_ms
     event = _ended(name, "verify", act.attempt, at_ms, _FIRST_FOUND + trace.truth)
     yield Move(f"verify {name}: truth", event)
-    if act.orphan or ("doubts" in config.menu and state.mishaps):
+    if act.orphan or ("doubts" in config.menu and mishaps):
         lost = _ended(name, "verify", act.attempt, at_ms, _FIRST_FOUND + 6)
         yield Move(f"verify {name}: in doubt", lost, None, int(not act.orphan))
-    if "doubts" in config.menu and state.mishaps:
+    if "doubts" in config.menu and mishaps:
         unknown = _ended(name, "verify", act.attempt, at_ms, _FIRST_FOUND + 4)
         yield Move(f"verify {name}: unknown", unknown, None, 1)
 
@@ -338,41 +348,111 @@ def begun(config: Config) -> State:
         run = evolve(run, event)
         seen, complaint = case.saw(seen, event)
         assert not complaint
-    return State(run, seen, config.mishaps)
+    return State(run, seen)
 
 
-def explore(config: Config, budget: int) -> Explored:
-    """Look at every state that the plan can reach, or at as many as the budget allows."""
-    case = Case(config.plan)
-    start = begun(config)
-    parents: dict[int, tuple[int, str]] = {hash(key(start)): (0, "")}
-    todo = deque([start])
-    transitions = foreign = 0
-    ends: set[str] = set()
-    while todo and len(parents) < budget:
-        state = todo.popleft()
-        here = hash(key(state))
+def explore(config: Config, budget: int, sure: int = 0) -> Explored:
+    """Look at every state that the plan can reach, or, after `sure` mishaps, at many of them."""
+    return _Exploration(config, budget, sure).result()
+
+
+class _Found(Exception):
+    """A complaint, and the last move that led to it."""
+
+
+class _Exploration:
+    """What was seen of one plan so far."""
+
+    def __init__(self, config: Config, budget: int, sure: int) -> None:
+        self.config, self.budget, self.sure = config, budget, sure
+        self.case = Case(config.plan)
+        self.parents: dict[int, tuple[int, str]] = {}
+        self.transitions = self.foreign = 0
+        self.ends: set[str] = set()
+        self.deepest = -1
+
+    def result(self) -> Explored:
+        violation, complete = None, False
+        try:
+            complete = self._all()
+        except _Found as found:
+            violation = _violation(self.config, self.parents, *found.args)
+        return Explored(
+            len(self.parents),
+            self.transitions,
+            self.foreign,
+            frozenset(self.ends),
+            self.deepest,
+            complete,
+            violation,
+        )
+
+    def _all(self) -> bool:
+        start = begun(self.config)
+        start = start._replace(name=hash(key(start)))
+        self.parents[start.name] = (0, "")
+        level = self._calm([start], 0)
+        for mishaps in range(1, self.config.mishaps + 1):
+            if level is None:
+                return False
+            self.deepest = mishaps - 1
+            level = self._one_more(level, mishaps)
+        if level is None:
+            return False
+        self.deepest = self.config.mishaps
+        return True
+
+    def _one_more(self, level: list[State], mishaps: int) -> list[State] | None:
+        """See what one more mishap leads to, from every state that is known."""
+        # Where it may not be all, a part of it is followed to its ends before the next.
+        parts = 1 if mishaps <= self.sure else max(1, len(level) // PART_OF_LEVEL)
+        after: list[State] = []
+        for part in range(parts):
+            fresh = [one for state in level[part::parts] for one in self._struck(state)]
+            calm = self._calm(fresh, mishaps)
+            if calm is None:
+                return None
+            after += calm
+        return after
+
+    def _struck(self, state: State) -> Iterator[State]:
+        for move in moves(self.config, self.case, state, mishaps=True):
+            if move.cost:
+                yield from self._moved(state, move)
+
+    def _calm(self, fresh: list[State], mishaps: int) -> list[State] | None:
+        """Follow states to where nothing more happens by itself, unless the budget ends before."""
+        level: list[State] = []
+        todo = deque(fresh)
+        while todo:
+            if mishaps > self.sure and len(self.parents) >= self.budget:
+                return None
+            state = todo.popleft()
+            level.append(state)
+            found = [*moves(self.config, self.case, state, mishaps=False), *_agent(state)]
+            self._judged(state, found)
+            for move in found:
+                todo.extend(self._moved(state, move))
+        return level
+
+    def _judged(self, state: State, found: list[Move]) -> None:
         if state.run.phase in ENDS:
-            ends.add(state.run.phase)
-        complaint = _judged_at_rest(case, state)
-        refused, why = _foreign(case, state)
-        foreign += refused
-        found = [*moves(config, case, state), *_agent(state)]
-        complaint = complaint or why or _stranded(state, found)
+            self.ends.add(state.run.phase)
+        refused, why = _foreign(self.case, state)
+        self.foreign += refused
+        complaint = _judged_at_rest(self.case, state) or why or _stranded(state, found)
         if complaint:
-            return _violated(config, complaint, parents, here, "", len(parents), transitions, ends)
-        for move in found:
-            transitions += 1
-            after, complaint = _after(case, state, move)
-            if complaint or after is None:
-                return _violated(
-                    config, complaint, parents, here, move.label, len(parents), transitions, ends
-                )
-            there = hash(key(after))
-            if there not in parents:
-                parents[there] = (here, move.label)
-                todo.append(after)
-    return Explored(len(parents), transitions, foreign, frozenset(ends), not todo, None)
+            raise _Found(complaint, state.name, "")
+
+    def _moved(self, state: State, move: Move) -> Iterator[State]:
+        self.transitions += 1
+        after, complaint = _after(self.case, state, move)
+        if complaint or after is None:
+            raise _Found(complaint, state.name, move.label)
+        there = hash(key(after))
+        if there not in self.parents:
+            self.parents[there] = (state.name, move.label)
+            yield after._replace(name=there)
 
 
 def _agent(state: State) -> Iterator[Move]:
@@ -386,12 +466,12 @@ def _after(case: Case, state: State, move: Move) -> tuple[State | None, str]:
         run = evolve(state.run, move.event)
     except IllegalEvent as error:
         if move.label in ("cancel", "go back") and "going back already" in error.what:
-            return State(state.run, state.seen, state.mishaps - move.cost), ""
+            return state, ""
         return None, f"a legal move was refused: {error}"
     except (KeyError, ValueError, AssertionError, AttributeError, TypeError) as error:
         return None, f"the machine broke: {type(error).__name__}: {error}"
     seen, complaint = case.saw(state.seen, move.event, move.truth)
-    return State(run, seen, state.mishaps - move.cost), complaint
+    return State(run, seen), complaint
 
 
 def _judged_at_rest(case: Case, state: State) -> str:
@@ -434,29 +514,20 @@ def _foreign(case: Case, state: State) -> tuple[int, str]:
     return count, ""
 
 
-def _violated(
-    config: Config,
-    complaint: str,
-    parents: dict[int, tuple[int, str]],
-    here: int,
-    last: str,
-    states: int,
-    transitions: int,
-    ends: set[str],
-) -> Explored:
+def _violation(
+    config: Config, parents: dict[int, tuple[int, str]], complaint: str, here: int, last: str
+) -> Violation:
     path = [last] if last else []
     while here in parents and parents[here][0]:
         here, label = parents[here]
         path.append(label)
-    found = Violation(config.name, complaint, tuple(reversed(path)))
-    return Explored(states, transitions, 0, frozenset(ends), False, found)
+    return Violation(config.name, complaint, tuple(reversed(path)))
 
 
 def key(state: State) -> tuple[Any, ...]:
     """Name a state by all that can matter for what comes next, and by nothing else."""
     run, work = state.run, state.run.work
     common = (
-        state.mishaps,
         state.seen,
         run.phase,
         run.paused,
