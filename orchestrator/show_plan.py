@@ -86,6 +86,7 @@ def add_risk(page: Page, plan: Plan, groups: Mapping[str, Sequence[str]] | None 
         ("undone only in part", "yellow", lambda spec: _changes(spec) and spec.undo == "partial"),
         ("out of service", "yellow", lambda spec: spec.disturbs),
         ("must not act twice", "yellow", lambda spec: _changes(spec) and not spec.idempotent),
+        ("only rehearsed", "yellow", lambda spec: spec.kind == "rehearsal"),
     )
     loud = 0
     for label, style, holds in risks:
