@@ -107,7 +107,7 @@ def _take_result(host: Host, event: dict[str, Any]) -> None:
     if event["event"] == "unreachable":
         host.unreachable = event
     # Any module may answer with such a key; one alone publishes.
-    for one in (result, *_items(result)) if event["module"] in PUBLISHING else ():
+    for one in (result, *_items(result)) if event.get("module") in PUBLISHING else ():
         stats = one.get("ansible_stats")
         if isinstance(stats, dict) and isinstance(stats.get("data"), dict):
             host.published.update(stats["data"])
