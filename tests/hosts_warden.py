@@ -82,6 +82,7 @@ class Host:
         self.name = f"h{number}"
         self.address = f"{NET}.{number + 10}"
         self.place = ROOT / self.name
+        self.base = Path(base)
         self.root = self.place / "root"
         self.process: subprocess.Popen[bytes] | None = None
         self.wanted = False
@@ -253,7 +254,7 @@ class Warden:
     def files(self, *, host: int, **_: Any) -> dict[str, list[Any]]:
         """Describe every file that differs from the shared tree, and all that is in memory."""
         one = self.hosts[host]
-        found = described(one.place / "upper", "")
+        found = described(one.place / "upper", "", beneath=one.base)
         first = one.init()
         for folder in ("run", "dev/shm"):
             found.update(described(Path(f"/proc/{first}/root/{folder}"), folder) if first else {})
@@ -319,23 +320,36 @@ def _pumped(source: socket.socket, sink: socket.socket) -> None:
         sink.shutdown(socket.SHUT_WR)
 
 
-def described(top: Path, prefix: str) -> dict[str, list[Any]]:
-    """Give each path below a folder its mode, owner, time and digest."""
+def described(top: Path, prefix: str, beneath: Path | None = None) -> dict[str, list[Any]]:
+    """Give each path below a folder its mode, owner, time and digest.
+
+    Whoever opens a file to write has a copy of it made, also if nothing is written then: what is
+    the same `beneath` is left out.
+    """
     found = {}
     for folder, folders, files in os.walk(top):
         for name in (*folders, *files):
             path = Path(folder) / name
-            with contextlib.suppress(FileNotFoundError):
-                status = path.lstat()
-                what = ""
-                if stat.S_ISREG(status.st_mode):
-                    what = hashlib.sha256(path.read_bytes()).hexdigest()
-                elif stat.S_ISLNK(status.st_mode):
-                    what = str(path.readlink())
-                owner = f"{status.st_uid}:{status.st_gid}"
-                where = f"{prefix}/{path.relative_to(top)}".lstrip("/")
-                found[where] = [oct(status.st_mode), owner, status.st_mtime_ns, what]
+            within = path.relative_to(top)
+            about = _about(path)
+            if about is None or (beneath is not None and about == _about(beneath / within)):
+                continue
+            found[f"{prefix}/{within}".lstrip("/")] = about
     return found
+
+
+def _about(path: Path) -> list[Any] | None:
+    try:
+        status = path.lstat()
+        what = ""
+        if stat.S_ISREG(status.st_mode):
+            what = hashlib.sha256(path.read_bytes()).hexdigest()
+        elif stat.S_ISLNK(status.st_mode):
+            what = str(path.readlink())
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    owner = f"{status.st_uid}:{status.st_gid}"
+    return [oct(status.st_mode), owner, status.st_mtime_ns, what]
 
 
 def run(*command: str, check: bool = True) -> None:
