@@ -149,7 +149,7 @@ def test_free_text_arrives_byte_for_byte_and_runs_nothing(lab: Lab, tmp_path: Pa
         assert bytes(json.loads(seen)) == sent
     written = {path for path in set(lab[1].files()) - before if not path.startswith("var/lib")}
     assert {path for path in written if "CANARY" in path} == set()
-    assert written <= {"etc/motd"}
+    assert written <= {"etc/motd", "etc"}  # of the folder, its time
     assert lab[1].processes() == []
     assert list(tmp_path.rglob("CANARY")) == []
     assert not Path("CANARY").exists()
