@@ -5,22 +5,19 @@ from __future__ import annotations
 import re
 import time
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import pytest
 
-from actors.ansible.kind import Ansible
-from actors.catalog import read_actor
-from actors.spec import Brief, Done, Found
-from hosts import Lab, NotHere
+from actors.spec import Done
+from host_step import PLAYBOOKS, Step, some_hosts
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
-    from actors.spec import Outcome, Verb
+    from hosts import Lab
 
-PLAYBOOKS: Final = Path(__file__).parent.parent.parent / "playbooks"
 DRAIN: Final = "haproxy.member_drain"
 ENABLE: Final = "haproxy.member_enable"
 CONFIG: Final = """\
@@ -53,26 +50,9 @@ print(b"".join(iter(lambda: s.recv(65536), b"")).decode())
 class Balancer:
     lab: Lab
     directory: Path
-    acts: int = 0
 
-    def ask(self, actor: str, verb: Verb, *members: str) -> Outcome:
-        self.acts += 1
-        workdir = self.directory / f"act-{self.acts}"
-        workdir.mkdir()
-        spec = read_actor(PLAYBOOKS / actor).spec
-        assert spec is not None
-        brief = Brief(
-            key=f"balancer/step/{verb}/{self.acts}",
-            verb=verb,
-            attempt=self.acts,
-            folder=str(PLAYBOOKS / actor),
-            spec=spec,
-            params={"backend": "shop_web", "members": members},
-            targets=(self.lab[1].target,),
-            timeout_s=120,
-            workdir=str(workdir),
-        )
-        return Ansible().perform(brief, {"known_hosts_path": str(self.lab.known_hosts)})
+    def step(self, actor: str, *members: str) -> Step:
+        return Step(self.lab, self.directory, actor, backend="shop_web", members=members)
 
     def order(self, command: str) -> str:
         return self.lab[1].must("python3", "-c", ASK, says=f"{command}\n")
@@ -92,40 +72,36 @@ class Balancer:
 
 @pytest.fixture
 def balancer(tmp_path: Path) -> Iterator[Balancer]:
-    try:
-        with Lab(1, tmp_path / "lab") as lab:
-            lab[1].write("/etc/haproxy/haproxy.cfg", CONFIG)
-            lab[1].must("service", "haproxy", "start")
-            (tmp_path / "acts").mkdir()
-            balancer = Balancer(lab, tmp_path / "acts")
-            balancer.finds_down()
-            yield balancer
-    except NotHere as error:
-        pytest.skip(f"no test hosts here: {error}")
+    with some_hosts(1) as lab:
+        lab[1].write("/etc/haproxy/haproxy.cfg", CONFIG)
+        lab[1].must("service", "haproxy", "start")
+        balancer = Balancer(lab, tmp_path)
+        balancer.finds_down()
+        yield balancer
 
 
 def test_a_member_in_maintenance_stays_there_whatever_is_done_with_the_others(
     balancer: Balancer,
 ) -> None:
     balancer.order("set server shop_web/a state maint")
-    assert isinstance(balancer.ask(DRAIN, "apply", "a", "b"), Done)
+    drain = balancer.step(DRAIN, "a", "b")
+    drain.done("apply")
     assert balancer.states() == {"a": "1", "b": "8", "c": "0", "down": "0"}
     # The other one is put into maintenance by hand, before the drain is taken back.
     balancer.order("set server shop_web/b state maint")
-    assert isinstance(balancer.ask(DRAIN, "undo", "a", "b"), Done)
+    drain.done("undo")
     assert balancer.states() == {"a": "1", "b": "1", "c": "0", "down": "0"}
 
 
 def test_a_member_that_may_take_traffic_and_is_down_is_not_enabled(balancer: Balancer) -> None:
-    found = balancer.ask(ENABLE, "verify", "down")
-    assert isinstance(found, Found)
-    assert found.state == "partial"
+    assert balancer.step(ENABLE, "down").state() == "partial"
 
 
 def test_a_member_that_is_down_is_drained_and_given_back(balancer: Balancer) -> None:
-    assert balancer.ask(DRAIN, "apply", "down") == Done(changed=True, outputs={"sessions_left": 0})
+    drain = balancer.step(DRAIN, "down")
+    assert drain.ask("apply") == Done(changed=True, outputs={"sessions_left": 0})
     assert balancer.states()["down"] == "8"
-    assert balancer.ask(DRAIN, "undo", "down") == Done(changed=True)
+    assert drain.ask("undo") == Done(changed=True)
     assert balancer.states()["down"] == "0"
 
 

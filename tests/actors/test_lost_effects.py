@@ -3,24 +3,19 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import pytest
 
-from actors.ansible.kind import Ansible
-from actors.catalog import read_actor
-from actors.spec import Brief, Done, Failed, Found
-from hosts import Lab, NotHere
+from host_step import Step, some_hosts
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
-    from actors.spec import Outcome, Verb
+    from actors.spec import Verb
+    from hosts import Lab
 
-PLAYBOOKS: Final = Path(__file__).parent.parent.parent / "playbooks"
-TASK: Final = re.compile(r"^ +- name: (.*)\n(?! +block:)", re.MULTILINE)
 NAMED: Final = re.compile(r"^.,.,([^,]+),", re.MULTILINE)
 FORMER_SITE: Final = 'server { listen 8080; server_name shop.example.org; return 200 "former"; }\n'
 FORMER_TIME: Final = "server 10.203.0.12 iburst\nallow 192.0.2.0/24\nkeyfile /etc/chrony/keys\n"
@@ -28,69 +23,30 @@ pytestmark = pytest.mark.xdist_group("hosts")
 
 
 @pytest.fixture(scope="module")
-def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+def lab() -> Iterator[Lab]:
     """Two hosts for all of these; the actors act on the first."""
-    try:
-        with Lab(2, tmp_path_factory.mktemp("lab")) as hosts:
-            yield hosts
-    except NotHere as error:
-        pytest.skip(f"no test hosts here: {error}")
+    with some_hosts(2) as hosts:
+        yield hosts
 
 
-@dataclass
-class Step:
-    """One step of an actor on the first host."""
-
-    actor: str
-    lab: Lab
-    directory: Path
-    params: dict[str, Any]
-    attempts: int = 0
-
-    def ask(self, verb: Verb, folder: Path | None = None) -> Outcome:
-        self.attempts += 1
-        spec = read_actor(PLAYBOOKS / self.actor).spec
-        assert spec is not None
-        workdir = self.directory / str(self.attempts)
-        workdir.mkdir()
-        brief = Brief(
-            key=f"run/step/{verb}/{self.attempts}",
-            verb=verb,
-            attempt=self.attempts,
-            folder=str(folder or PLAYBOOKS / self.actor),
-            spec=spec if folder is None else spec.model_copy(update={"outputs": {}}),
-            params=self.params,
-            targets=(self.lab[1].target,),
-            timeout_s=120,
-            workdir=str(workdir),
-        )
-        return Ansible().perform(brief, {"known_hosts_path": str(self.lab.known_hosts)})
-
-    def killed_behind(self, task: str, verb: Verb) -> None:
-        """Have a verb that ends behind this task, and see that verify takes it for no end."""
-        folder = PLAYBOOKS / self.actor
-        tasks = TASK.findall((folder / f"{verb}.yml").read_text())
-        copy = self.directory / f"cut-{verb}"
-        Ansible().cut(folder, copy, tasks.index(task) + 1, verb)
-        assert not isinstance(self.ask(verb, copy), Done)
-        assert self.found() == "partial"
-
-    def done(self, verb: Verb) -> None:
-        outcome = self.ask(verb)
-        assert isinstance(outcome, Done), outcome
-
-    def found(self) -> str:
-        found = self.ask("verify")
-        assert isinstance(found, Found), found
-        return found.state
+def killed_behind(step: Step, task: str, verb: Verb) -> None:
+    """Have a verb that ends behind this task, and see that verify takes it for no end."""
+    step.cut_off(task, verb)
+    assert step.state() == "partial"
 
 
 def test_nginx_is_told_of_a_site_whatever_was_killed_before_its_reload(
     lab: Lab, tmp_path: Path
 ) -> None:
-    params = {"site": "shop", "server_name": "shop.example.org", "port": 8080,
-              "upstreams": ("localhost:80",)}  # fmt: skip
-    step = Step("nginx.site_deploy", lab, tmp_path, params)
+    step = Step(
+        lab,
+        tmp_path,
+        "nginx.site_deploy",
+        site="shop",
+        server_name="shop.example.org",
+        port=8080,
+        upstreams=("localhost:80",),
+    )
     lab[1].write("/etc/nginx/conf.d/shop.conf", FORMER_SITE)
     lab[1].must("service", "nginx", "start")
 
@@ -98,16 +54,16 @@ def test_nginx_is_told_of_a_site_whatever_was_killed_before_its_reload(
         ask = "import urllib.request as u; print(u.urlopen('http://127.0.0.1:8080/').read())"
         return lab[1].must("python3", "-c", ask)
 
-    step.killed_behind("Write the site", "apply")
+    killed_behind(step, "Write the site", "apply")
     assert "former" in page()
     step.done("apply")
     assert "nginx" in page()
-    assert step.found() == "applied"
-    step.killed_behind("Put back what was there", "undo")
+    assert step.state() == "applied"
+    killed_behind(step, "Put back what was there", "undo")
     assert "nginx" in page()
     step.done("undo")
     assert "former" in page()
-    assert step.found() == "not_applied"
+    assert step.state() == "not_applied"
 
 
 def test_chrony_is_told_of_its_sources_whatever_was_killed_before_its_restart(
@@ -120,37 +76,33 @@ def test_chrony_is_told_of_its_sources_whatever_was_killed_before_its_restart(
     lab[2].write("/etc/chrony/chrony.conf", "local stratum 8\nallow 10.203.0.0/24\n")
     for host in lab:
         host.must("service", "chrony", "restart")
-    step = Step("chrony.sources", lab, tmp_path, {"sources": ("h2",)})
+    step = Step(lab, tmp_path, "chrony.sources", sources=("h2",))
 
     def sources() -> list[str]:
         return NAMED.findall(lab[1].must("chronyc", "-N", "-c", "sources", "-a"))
 
-    step.killed_behind("Write it, if chrony can read it", "apply")
+    killed_behind(step, "Write it, if chrony can read it", "apply")
     assert sources() == ["10.203.0.12"]
     step.done("apply")
     assert sources() == ["h2"]
-    assert step.found() == "applied"
+    assert step.state() == "applied"
     kept = FORMER_TIME.partition("\n")[2]
     assert lab[1].read("/etc/chrony/chrony.conf") == f"server h2 iburst\n{kept}"
-    step.killed_behind("Put back what was there", "undo")
+    killed_behind(step, "Put back what was there", "undo")
     assert sources() == ["h2"]
     step.done("undo")
     assert sources() == ["10.203.0.12"]
     assert lab[1].read("/etc/chrony/chrony.conf") == FORMER_TIME
-    assert step.found() == "not_applied"
+    assert step.state() == "not_applied"
 
 
 def test_a_package_that_is_unpacked_and_not_configured_is_no_update(
     lab: Lab, tmp_path: Path
 ) -> None:
-    params = {"package": "interlock-demo", "version": "1.2-1"}
-    step = Step("debian.package_update", lab, tmp_path, params)
-    prepared = step.ask("apply", PLAYBOOKS / step.actor / "tests" / "repository")
-    assert isinstance(prepared, Done), prepared
-    failed = step.ask("apply")
-    assert isinstance(failed, Failed), failed
-    assert failed.mode == "half_installed"
+    step = Step(lab, tmp_path, "debian.package_update", package="interlock-demo", version="1.2-1")
+    step.done("apply", step.folder / "tests" / "repository")
+    assert step.failed() == "half_installed"
     assert "1.2-1" in lab[1].must("dpkg-query", "--show", "interlock-demo")
-    assert step.found() == "partial"
+    assert step.state() == "partial"
     step.done("undo")
-    assert step.found() == "not_applied"
+    assert step.state() == "not_applied"

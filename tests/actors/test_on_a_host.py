@@ -3,24 +3,20 @@
 from __future__ import annotations
 
 import shlex
-import tempfile
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import pytest
 
-from actors.ansible.kind import Ansible
 from actors.ansible.trials import cut
-from actors.catalog import read_actor
-from actors.spec import Brief, Done, Failed, Found, Predicted
-from hosts import Lab, NotHere
+from actors.spec import Done
+from host_step import Step, some_hosts
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
-    from actors.spec import Outcome, Target, Verb
+    from hosts import Lab
 
-PLAYBOOKS: Final = Path(__file__).parent.parent.parent / "playbooks"
 PROXY: Final = """\
 defaults
   mode http
@@ -37,59 +33,9 @@ pytestmark = pytest.mark.xdist_group("hosts")
 
 @pytest.fixture(scope="module")
 def lab() -> Iterator[Lab]:
-    """One host for all of these: each looks after what is its own.
-
-    Its folder has a short path, for the socket of the warm server lies there too.
-    """
-    try:
-        with tempfile.TemporaryDirectory(prefix="lab-") as folder, Lab(1, Path(folder)) as hosts:
-            yield hosts
-    except NotHere as error:
-        pytest.skip(f"no test hosts here: {error}")
-
-
-class Step:
-    """One step on the only host."""
-
-    def __init__(self, lab: Lab, place: Path, actor: str, **params: Any) -> None:
-        self.settings = {
-            "known_hosts_path": str(lab.known_hosts),
-            "warm_path": str(lab.known_hosts.with_name("warm")),
-        }
-        self.place = place
-        self.folder = PLAYBOOKS / actor
-        self.target: Target = lab[1].target
-        self.params = params
-        self.asked = 0
-
-    def ask(self, verb: Verb, folder: Path | None = None) -> Outcome:
-        spec = read_actor(self.folder).spec
-        assert spec is not None
-        self.asked += 1
-        workdir = self.place / f"{spec.name}-{self.asked}"
-        workdir.mkdir()
-        brief = Brief(
-            key=f"{self.place.name}/{spec.name}/{verb}/{self.asked}",
-            verb=verb,
-            attempt=self.asked,
-            folder=str(folder or self.folder),
-            spec=spec,
-            params=self.params,
-            targets=(self.target,),
-            timeout_s=300,
-            workdir=str(workdir),
-        )
-        return Ansible().perform(brief, self.settings)
-
-    def done(self, verb: Verb) -> Done:
-        outcome = self.ask(verb)
-        assert isinstance(outcome, Done), outcome
-        return outcome
-
-    def state(self) -> str:
-        found = self.ask("verify")
-        assert isinstance(found, Found), found
-        return found.state
+    """One host for all of these: each looks after what is its own."""
+    with some_hosts(1) as hosts:
+        yield hosts
 
 
 def about(lab: Lab, path: str) -> str:
@@ -169,22 +115,16 @@ def test_the_account_that_we_log_in_as_is_refused_whoever_we_become(
     before = about(lab, file), lab[1].must("getent", "shadow", "deploy")
     step = Step(lab, tmp_path, "linux.user_disable", user="deploy")
     connection = {**lab[1].connection, "user": "deploy", "become": True}
-    step.target = step.target.model_copy(update={"connection": connection})
-    predicted = step.ask("check")
-    assert isinstance(predicted, Predicted)
-    assert "would fail" in predicted.message
-    outcome = step.ask("apply")
-    assert isinstance(outcome, Failed), outcome
-    assert outcome.mode == "own_account"
+    step.bench.targets = (lab[1].target.model_copy(update={"connection": connection}),)
+    assert step.refused() == "own_account"
     assert (about(lab, file), lab[1].must("getent", "shadow", "deploy")) == before
     assert step.state() == "not_applied"
 
 
 def test_one_who_shares_the_home_of_our_account_is_refused(lab: Lab, tmp_path: Path) -> None:
     shell(lab, "useradd -M -d /root -p '*' guest")
-    outcome = Step(lab, tmp_path, "linux.user_disable", user="guest").ask("apply")
-    assert isinstance(outcome, Failed), outcome
-    assert outcome.mode == "own_account"
+    step = Step(lab, tmp_path, "linux.user_disable", user="guest")
+    assert step.failed() == "own_account"
 
 
 @pytest.mark.parametrize("link", ["/home/{}/.ssh", "/home/{}/.ssh/authorized_keys"])
@@ -195,12 +135,7 @@ def test_keys_behind_a_link_are_left_alone(lab: Lab, tmp_path: Path, link: str) 
     shell(lab, f"rm -r {place}; ln -s {place.replace(f'/home/{name}', '/root')} {place}")
     before = about(lab, "/root/.ssh/authorized_keys"), lab[1].must("getent", "shadow", name)
     step = Step(lab, tmp_path, "linux.user_disable", user=name)
-    predicted = step.ask("check")
-    assert isinstance(predicted, Predicted)
-    assert "would fail" in predicted.message
-    outcome = step.ask("apply")
-    assert isinstance(outcome, Failed), outcome
-    assert outcome.mode == "not_plain"
+    assert step.refused() == "not_plain"
     after = about(lab, "/root/.ssh/authorized_keys"), lab[1].must("getent", "shadow", name)
     assert after == before
 

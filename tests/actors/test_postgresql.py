@@ -4,24 +4,19 @@ from __future__ import annotations
 
 import re
 import threading
-from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import pytest
 
-from actors.ansible.kind import Ansible
-from actors.catalog import read_catalog
-from actors.spec import Brief, Done, Found
-from hosts import Lab, NotHere
+from actors.spec import Done
+from host_step import Step, some_hosts
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
-    from actors.spec import ActorSpec, Outcome, Verb
-    from hosts import Host
+    from hosts import Host, Lab
 
-PLAYBOOKS: Final = Path(__file__).parent.parent.parent / "playbooks"
 ACTOR: Final = "postgresql.switchover"
 LOG: Final = "/var/log/postgresql/postgresql-15-main.log"
 # Inserts one number after another on its host for as long as it may, and prints what was accepted.
@@ -43,31 +38,13 @@ for number in range(1_000_000):
 """
 
 
-@dataclass
-class Pair:
+class Pair(Step):
     """A replica on the first host, which streams from a primary on the second."""
 
-    lab: Lab
-    directory: Path
-    spec: ActorSpec
-    attempts: int = 0
-
-    def ask(self, verb: Verb, folder: Path | None = None, **params: int | str) -> Outcome:
-        self.attempts += 1
-        workdir = self.directory / f"act-{self.attempts}"
-        workdir.mkdir()
-        brief = Brief(
-            key=f"pair/switch/{verb}/{self.attempts}",
-            verb=verb,
-            attempt=self.attempts,
-            folder=str(folder or PLAYBOOKS / ACTOR),
-            spec=self.spec if folder is None else self.spec.model_copy(update={"outputs": {}}),
-            params={"replica": "h1", "within_s": 20, **params},
-            targets=tuple(host.target for host in self.lab),
-            timeout_s=120,
-            workdir=str(workdir),
-        )
-        return Ansible().perform(brief, {"known_hosts_path": str(self.lab.known_hosts)})
+    def __init__(self, lab: Lab, place: Path) -> None:
+        super().__init__(lab, place, ACTOR, replica="h1", within_s=20)
+        self.lab = lab
+        self.bench.targets = tuple(host.target for host in lab)
 
     def role(self, number: int) -> str:
         code, said, _ = sql(self.lab[number], "SELECT pg_is_in_recovery()")
@@ -81,29 +58,16 @@ def sql(host: Host, text: str) -> tuple[int, str, str]:
 
 @pytest.fixture
 def pair(tmp_path: Path) -> Iterator[Pair]:
-    try:
-        with Lab(2, tmp_path / "lab") as lab:
-            made = Pair(lab, tmp_path, read_catalog(PLAYBOOKS).actors[ACTOR].spec)
-            prepared = made.ask("apply", PLAYBOOKS / ACTOR / "tests" / "pair")
-            assert isinstance(prepared, Done), prepared
-            yield made
-    except NotHere as error:
-        pytest.skip(f"no test hosts here: {error}")
+    with some_hosts(2) as lab:
+        made = Pair(lab, tmp_path)
+        made.done("apply", made.folder / "tests" / "pair")
+        yield made
 
 
 def logged(host: Host, says: str) -> list[str]:
     """Return when a host's server said this, each in a form that can be compared."""
     found = re.findall(rf"^(\S+ \S+) UTC .*{re.escape(says)}", host.read(LOG), re.MULTILINE)
     return [str(when) for when in found]
-
-
-def cut_off(pair: Pair, task: str) -> Outcome:
-    """Have an apply that ends behind this task."""
-    text = (PLAYBOOKS / ACTOR / "apply.yml").read_text()
-    names = re.findall(r"^    - name: (.*)$", text, re.MULTILINE)
-    copy = pair.directory / f"cut-{pair.attempts}"
-    Ansible().cut(PLAYBOOKS / ACTOR, copy, names.index(task) + 1)
-    return pair.ask("apply", copy)
 
 
 @pytest.mark.xdist_group("hosts")
@@ -142,18 +106,14 @@ def test_a_switchover_loses_nothing_that_was_accepted_and_never_has_two_primarie
 def test_a_switchover_that_was_cut_off_goes_on_and_whoever_starts_the_old_primary_starts_a_replica(
     pair: Pair,
 ) -> None:
-    stopped = cut_off(pair, "Stop the primary, which ships all that it has")
-    assert not isinstance(stopped, Done)
+    pair.cut_off("Stop the primary, which ships all that it has")
     assert (pair.role(1), pair.role(2)) == ("replica", "stopped")
-    found = pair.ask("verify")
-    assert isinstance(found, Found)
-    assert found.state == "partial"
-    assert isinstance(pair.ask("apply"), Done)
+    assert pair.state() == "partial"
+    pair.done("apply")
     assert (pair.role(1), pair.role(2)) == ("primary", "replica")
-    assert isinstance(pair.ask("undo"), Done)
+    pair.done("undo")
     assert (pair.role(1), pair.role(2)) == ("replica", "primary")
-    fenced = cut_off(pair, "Let it never start as a primary again")
-    assert not isinstance(fenced, Done)
+    pair.cut_off("Let it never start as a primary again")
     pair.lab[2].must("pg_ctlcluster", "15", "main", "start")
     assert (pair.role(1), pair.role(2)) == ("replica", "replica")
     assert not isinstance(pair.ask("undo"), Done)

@@ -4,20 +4,17 @@ from __future__ import annotations
 
 import importlib.util
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 
-from actors.ansible.kind import Ansible
 from actors.catalog import read_actor
-from actors.spec import Brief, Done, Found
-from hosts import Lab, NotHere
+from host_step import PLAYBOOKS, Step, some_hosts
 
 if TYPE_CHECKING:
-    from actors.spec import Outcome, Verb
+    from pathlib import Path
 
-FOLDER: Final = Path(__file__).parent.parent.parent / "playbooks/linux.service_restart"
+FOLDER: Final = PLAYBOOKS / "linux.service_restart"
 SITE: Final = "events {{}}\nhttp {{ server {{ listen 80; location / {{ return {code}; }} }} }}\n"
 
 
@@ -74,39 +71,15 @@ def test_a_step_has_time_for_all_the_waiting_that_its_params_allow() -> None:
     assert most.maximum * 2 <= spec.timeouts.apply_s
 
 
-def _asked(lab: Lab, directory: Path, verb: Verb) -> Outcome:
-    spec = read_actor(FOLDER).spec
-    assert spec is not None
-    directory.mkdir()
-    brief = Brief(
-        key=f"service/step/{verb}/1",
-        verb=verb,
-        attempt=1,
-        folder=str(FOLDER),
-        spec=spec,
-        params={"service": "nginx", "port": 80, "path": "/"},
-        targets=(lab[1].target,),
-        timeout_s=300,
-        workdir=str(directory),
-    )
-    return Ansible().perform(brief, {"known_hosts_path": str(lab.known_hosts)})
-
-
 def test_a_service_whose_page_fails_is_not_found_applied(tmp_path: Path) -> None:
-    try:
-        with Lab(1, tmp_path / "lab") as lab:
-            lab[1].write("/etc/nginx/nginx.conf", SITE.format(code=200))
-            lab[1].must("service", "nginx", "start")
-            assert isinstance(_asked(lab, tmp_path / "apply", "apply"), Done)
-            assert _state(_asked(lab, tmp_path / "well", "verify")) == "applied"
-            lab[1].write("/etc/nginx/nginx.conf", SITE.format(code=500))
-            lab[1].must("service", "nginx", "restart")
-            assert _state(_asked(lab, tmp_path / "ill", "verify")) == "partial"
-            lab[1].must("service", "nginx", "stop")
-            assert _state(_asked(lab, tmp_path / "gone", "verify")) == "partial"
-    except NotHere as error:
-        pytest.skip(f"no test hosts here: {error}")
-
-
-def _state(outcome: Outcome) -> str:
-    return outcome.state if isinstance(outcome, Found) else repr(outcome)
+    with some_hosts(1) as lab:
+        step = Step(lab, tmp_path, FOLDER.name, service="nginx", port=80, path="/")
+        lab[1].write("/etc/nginx/nginx.conf", SITE.format(code=200))
+        lab[1].must("service", "nginx", "start")
+        step.done("apply")
+        assert step.state() == "applied"
+        lab[1].write("/etc/nginx/nginx.conf", SITE.format(code=500))
+        lab[1].must("service", "nginx", "restart")
+        assert step.state() == "partial"
+        lab[1].must("service", "nginx", "stop")
+        assert step.state() == "partial"
