@@ -56,8 +56,7 @@ def remedies_named(ctx: typer.Context, incomplete: str) -> list[str]:
 
     with contextlib.suppress(InterlockError, OSError), Session.open(_where(ctx)) as session:
         choices = offered(session.load(str(ctx.params.get("run") or "")))
-        names = [f"{one.kind}:{one.step}" if one.step else one.kind for one in choices]
-        return [name for name in names if name.startswith(incomplete)]
+        return [one.name for one in choices if one.name.startswith(incomplete)]
     return []
 
 

@@ -12,7 +12,7 @@ from orchestrator.act_secrets import names_in, variables_in
 from orchestrator.approvals import local_identities, read_trust, standing
 from orchestrator.errors import Corrupted, InterlockError, Unavailable
 from orchestrator.planner import propose
-from orchestrator.policy import Around, read_rules, vet, withheld
+from orchestrator.policy import Around, refuse_unreadable, vet, withheld
 from orchestrator.pure.carrying import problem_with_carried, taken_from
 from orchestrator.pure.commands import Diagnose, Propose, Vet
 from orchestrator.pure.consent import Purpose
@@ -65,7 +65,7 @@ def readied(workspace: Workspace, run: Run) -> Content:
     try:
         content = read_content(workspace)
         if run.phase in JUDGED:
-            read_rules(workspace.settings, workspace.policies)
+            refuse_unreadable(workspace.settings, workspace.policies)
             if _needs_trust(workspace, run):
                 read_trust(workspace.root, workspace.settings)
         if run.phase != "drafting":

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from orchestrator.pure.state import Run
     from orchestrator.settings import Settings
 
-__all__ = ["Around", "JudgeOne", "judging", "read_rules", "vet", "withheld"]
+__all__ = ["Around", "JudgeOne", "judging", "refuse_unreadable", "vet", "withheld"]
 
 BUILTIN: Final = "builtin 1"
 NO_FLOOR: Final = Floor((), (), Obligations())
@@ -154,22 +154,24 @@ def withheld(
     return reasons
 
 
-def read_rules(settings: Settings, policies: Path) -> tuple[Bundle, Weights] | None:
-    """Read the rules and how they bind; the engine `builtin` has none."""
-    if settings.policy.engine == "builtin":
-        return None
-    bundle = read_bundle(policies)
-    return bundle, read_weights(policies, bundle.modules, settings.environments)
+def refuse_unreadable(settings: Settings, policies: Path) -> None:
+    """Refuse rules, or how they bind, that cannot be read; the engine `builtin` has none."""
+    if settings.policy.engine != "builtin":
+        _read(settings, policies)
 
 
 def _rules(settings: Settings, policies: Path, state: Path) -> tuple[Bundle, Weights]:
     """Read the rules; the embedded engine judges by no others than it can be trusted with."""
-    bundle = read_bundle(policies)
-    weights = read_weights(policies, bundle.modules, settings.environments)
+    bundle, weights = _read(settings, policies)
     if settings.policy.engine == "embedded":
         refuse_unportable(bundle, input_schema())
         refuse_unproved(policies, bundle, weights.cards, state)
     return bundle, weights
+
+
+def _read(settings: Settings, policies: Path) -> tuple[Bundle, Weights]:
+    bundle = read_bundle(policies)
+    return bundle, read_weights(policies, bundle.modules, settings.environments)
 
 
 def _freezes(run: Run, now_ms: int, bundle: Bundle, settings: Settings) -> tuple[Freeze, ...]:

@@ -269,7 +269,7 @@ def add_incidents(page: Page, run: Run, offered: Sequence[Remedy]) -> None:
     page.line("One of these may be chosen:", indent=2)
     rows = [
         (
-            f"interlock recover {run.id} {_remedy_name(remedy)}",
+            f"interlock recover {run.id} {remedy.name}",
             remedy_words(remedy.kind, remedy.step),
         )
         for remedy in offered[:MOST]
@@ -277,7 +277,3 @@ def add_incidents(page: Page, run: Run, offered: Sequence[Remedy]) -> None:
     page.commands(rows, indent=4)
     if len(offered) > MOST:
         page.line(Span(f"… and {len(offered) - MOST:,} more", "dim"), indent=4)
-
-
-def _remedy_name(remedy: Remedy) -> str:
-    return f"{remedy.kind}:{remedy.step}" if remedy.step else remedy.kind

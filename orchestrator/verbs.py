@@ -21,7 +21,7 @@ from orchestrator.driving import (
 )
 from orchestrator.errors import InvalidInput
 from orchestrator.local import read_content, readied
-from orchestrator.policy import read_rules
+from orchestrator.policy import refuse_unreadable
 from orchestrator.pure.carrying import CARRIED_TO
 from orchestrator.pure.events import (
     Answered,
@@ -47,7 +47,7 @@ from orchestrator.workspace_files import MARKER, find_workspace
 if TYPE_CHECKING:
     from orchestrator.consenting import Pen
     from orchestrator.pure.events import Event
-    from orchestrator.pure.model import Remedy, Ticket
+    from orchestrator.pure.model import Ticket
     from orchestrator.pure.state import Run
     from orchestrator.view import View
     from orchestrator.workspace import Workspace
@@ -83,7 +83,7 @@ def plan(view: View, workspace: Path | None, ticket_file: Path, draft_file: Path
     found = open_workspace(find_workspace(Path.cwd(), workspace))
     ticket, place, draft = _handed_in(found, ticket_file, draft_file)
     content = read_content(found)
-    read_rules(found.settings, found.policies)
+    refuse_unreadable(found.settings, found.policies)
     with Session.open(found.root, create=True) as session:
         session.content = content
         opened = spoken(
@@ -305,10 +305,9 @@ def recover(view: View, workspace: Path | None, name: str, remedy: str | None, r
                 lambda: shown.run_document(run),
             )
             return exit_code(run)
-        kind, _, step = remedy.partition(":")
-        chosen = next((r for r in choices if r.kind == kind and (r.step or "") == step), None)
+        chosen = next((one for one in choices if one.name == remedy), None)
         if chosen is None:
-            listed = ", ".join(_remedy_name(r) for r in choices) or "none: it needs no remedy"
+            listed = ", ".join(one.name for one in choices) or "none: it needs no remedy"
             raise InvalidInput(
                 f"'{remedy[:60]}' is not offered for {run.id}", next_step=f"offered are: {listed}"
             )
@@ -380,7 +379,3 @@ def _gate_answered(run: Run, step: str) -> None:
             f"that is not what {step} asks for; the answer was recorded, the gate stays closed",
             next_step=f"read its question again: interlock show {run.id}",
         )
-
-
-def _remedy_name(remedy: Remedy) -> str:
-    return f"{remedy.kind}:{remedy.step}" if remedy.step else remedy.kind

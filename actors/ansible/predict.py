@@ -119,14 +119,16 @@ def _take(seen: _Seen, event: dict[str, Any]) -> None:
 def _take_change(seen: _Seen, event: dict[str, Any]) -> None:
     if not event["result"].get("changed"):
         return
-    summary, diff = shortened(event["task"])[:300], diff_of(event)
+    summary = shortened(event["task"])[:300]
     seen.listed += len(json.dumps([event["host"], summary, NO_ROOM]))
     if len(seen.changes) >= MAX_CHANGES or seen.listed > MAX_LISTED:
         seen.more += 1
         return
-    if seen.shown + len(json.dumps(diff)) > MAX_DIFFS:
-        diff = NO_ROOM
-    seen.shown += len(json.dumps(diff))
+    diff = diff_of(event)
+    size = len(json.dumps(diff))
+    if seen.shown + size > MAX_DIFFS:
+        diff, size = NO_ROOM, len(json.dumps(NO_ROOM))
+    seen.shown += size
     seen.changes.append((seen.tasks, Change(target=event["host"], summary=summary, diff=diff)))
 
 

@@ -344,3 +344,8 @@ class Remedy(Model):
     kind: RemedyKind
     step: StepId | None = None
     """The step to retry or to resume; no step for the others."""
+
+    @property
+    def name(self) -> str:
+        """The word that a person types for it."""
+        return f"{self.kind}:{self.step}" if self.step else self.kind

@@ -46,11 +46,19 @@ MAX_SPAN_S: Final = 10 * 366 * 86_400
 MAX_PARALLEL: Final = 1_000
 
 
+class _Cost(NamedTuple):
+    """What steps of an actor take at worst; a gate and what stands between slices take nothing."""
+
+    forward_s: int = 0
+    backward_s: int = 0
+    act_s: int = 0
+
+
 class Part(NamedTuple):
-    """A step as the arithmetic sees it; without a spec, a gate or what stands between slices."""
+    """A step as the arithmetic sees it."""
 
     before: tuple[int, ...]
-    spec: ActorSpec | None = None
+    cost: _Cost = _Cost()
     slot: tuple[str, int] | None = None
     release_s: int = 0
     """So many seconds after the window's start it begins, at the earliest."""
@@ -95,6 +103,12 @@ def parts_of(
     steps: Sequence[PlanStep], actors: Mapping[str, PinnedActor], window: Window | None
 ) -> list[Part]:
     """Say what waits for what; the slices of a wave follow each other."""
+    costs = {
+        name: _Cost(
+            forward_s(actor.spec), backward_s(actor.spec), limit_s(actor.spec.timeouts, "apply")
+        )
+        for name, actor in actors.items()
+    }
     parts: list[Part] = []
     place: dict[str, int] = {}
     slices: dict[tuple[str, int], list[int]] = {}
@@ -111,8 +125,8 @@ def parts_of(
             before += barriers[slot]
             slices[slot].append(len(parts))
         place[step.id] = len(parts)
-        spec = None if step.gate else actors[step.actor].spec
-        parts.append(Part(before, spec, slot, _release_s(step, window)))
+        cost = _Cost() if step.gate else costs[step.actor]
+        parts.append(Part(before, cost, slot, _release_s(step, window)))
     return parts
 
 
@@ -166,10 +180,9 @@ def _timing(worst: _Worst, window: Window | None) -> Timing:
 
 
 def _worst(parts: Sequence[Part], stops: Mapping[str, int], max_parallel: int) -> _Worst:
-    specs = [part.spec for part in parts]
-    onward = [forward_s(spec) if spec is not None else 0 for spec in specs]
-    back = [backward_s(spec) if spec is not None else 0 for spec in specs]
-    act_s = max((limit_s(spec.timeouts, "apply") for spec in specs if spec is not None), default=0)
+    onward = [part.cost.forward_s for part in parts]
+    back = [part.cost.backward_s for part in parts]
+    act_s = max((part.cost.act_s for part in parts), default=0)
     slices = _alone(parts, back, stops, max_parallel)
     stopped_s = sum(
         min(stops[wave], len(takes_s)) * (act_s + max(takes_s)) for wave, takes_s in slices.items()

@@ -171,8 +171,13 @@ def _plain_of(actor: Actor, inventory: Path, sockets: str) -> None:
     text = inventory.read_text().replace('"ansible_pipelining": true', '"x": true')
     beside = actor.root / "plain.json"
     beside.write_text(_with_sockets(text, sockets))
+    plain_play("-i", beside, "-f", "5", actor.folder / "apply.yml")
+
+
+def plain_play(*arguments: str | Path) -> None:
+    """Play as anybody plays, with our environment's Ansible."""
     done = subprocess.run(
-        [PLAYBOOK, "-i", beside, "-f", "5", actor.folder / "apply.yml"],
+        [PLAYBOOK, *arguments],
         env={
             "PATH": f"{PLAYBOOK.parent}:/usr/bin:/bin",
             "HOME": os.environ["HOME"],

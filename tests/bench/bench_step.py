@@ -9,9 +9,7 @@ from __future__ import annotations
 
 import argparse
 import os
-import shutil
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
@@ -21,12 +19,11 @@ from typing import Final
 ROOT: Final = Path(__file__).resolve().parent.parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
+from bench.bench_ansible import PYTHON, plain_play  # noqa: E402 - after the path is set
 from edges import rig  # noqa: E402 - after the path is set
 from orchestrator.pure.events import ActFinished, ActStarted, StartRequested  # noqa: E402 - as above
 from orchestrator.session import Session  # noqa: E402 - as above
 
-PYTHON: Final = shutil.which("python3", path="/usr/bin") or sys.executable
-PLAYBOOK: Final = Path(sys.executable).with_name("ansible-playbook")
 STEPS: Final = 8
 SKIPPED: Final = 3
 """The first steps are not counted: the warm server begins, and builds what it lends."""
@@ -127,19 +124,7 @@ def _plain(root: Path, playbook: str) -> float:
         f"[targets]\nhere ansible_connection=local ansible_python_interpreter={PYTHON}\n"
     )
     began = time.monotonic()
-    done = subprocess.run(
-        [PLAYBOOK, "-i", hosts, root / "playbooks" / "lab.touch" / playbook],
-        env={
-            "PATH": f"{PLAYBOOK.parent}:/usr/bin:/bin",
-            "HOME": os.environ["HOME"],
-            "LC_ALL": "C.UTF-8",
-        },
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        check=False,
-    )
-    if done.returncode:
-        raise SystemExit(f"plain ansible-playbook failed: {done.stdout[-500:]!r}")
+    plain_play("-i", hosts, root / "playbooks" / "lab.touch" / playbook)
     return time.monotonic() - began
 
 

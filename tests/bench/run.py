@@ -6,7 +6,7 @@
 4. What cannot run is named in the table; it never counts as slow.
 
     python tests/bench/run.py [disk engine dbos langgraph prefect start compile approvals large
-                               policy]
+                               policy ansible step]
 """
 
 from __future__ import annotations
@@ -34,6 +34,7 @@ TABLES: Final = {
     "large": "bench_large.py",
     "policy": "bench_policy.py",
     "ansible": "bench_ansible.py",
+    "step": "bench_step.py",
 }
 """Measure something that no peer has, and print their own table."""
 LIMIT_S: Final = 900
