@@ -25,6 +25,8 @@ from hosts import Lab, NotHere
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from pydantic import SecretStr
+
     from actors.spec import Outcome, Value, Verb
 
 __all__ = ["PLAYBOOKS", "Step", "some_hosts"]
@@ -52,6 +54,7 @@ class Step:
     def __init__(self, lab: Lab, place: Path, actor: str, **params: Value) -> None:
         self.folder = PLAYBOOKS / actor
         self.params = params
+        self.secrets: dict[str, SecretStr] = {}
         spec = read_actor(self.folder).spec
         assert spec is not None
         settings = {
@@ -62,7 +65,8 @@ class Step:
 
     def ask(self, verb: Verb, folder: Path | None = None, **params: Value) -> Outcome:
         """Have a verb done; with a folder, by what stands there and puts out nothing."""
-        bench, case = self.bench, Case(name=verb, params={**self.params, **params})
+        bench = self.bench
+        case = Case(name=verb, params={**self.params, **params}, secrets=self.secrets)
         if folder is not None:
             spec = bench.spec.model_copy(update={"outputs": {}})
             bench = replace(bench, folder=folder, spec=spec)

@@ -118,3 +118,22 @@ def test_a_switchover_that_was_cut_off_goes_on_and_whoever_starts_the_old_primar
     assert (pair.role(1), pair.role(2)) == ("replica", "replica")
     assert not isinstance(pair.ask("undo"), Done)
     assert (pair.role(1), pair.role(2)) == ("replica", "replica")
+
+
+@pytest.mark.xdist_group("hosts")
+def test_a_version_that_is_unpacked_and_not_configured_is_no_upgrade(tmp_path: Path) -> None:
+    with some_hosts(2) as lab:
+        actor, version = "postgresql.replica_minor_upgrade", "15.91-1"
+        step = Step(lab, tmp_path, actor, version=version, max_lag_bytes=1000, within_s=20)
+        targets = step.bench.targets
+        step.bench.targets = tuple(host.target for host in lab)
+        for folder in ("repository", "pair"):
+            step.done("apply", step.folder / "tests" / folder)
+        step.bench.targets = targets
+        step.done("apply")
+        assert step.state() == "applied"
+        lab[1].must(
+            *("sed", "-i", r"/^Package: postgresql-15$/,/^$/s/ok installed/ok half-configured/"),
+            "/var/lib/dpkg/status",
+        )
+        assert step.state() == "partial"

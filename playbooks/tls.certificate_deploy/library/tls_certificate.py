@@ -3,8 +3,9 @@
 1. It writes nothing, not even for a moment: openssl reads certificates from memory, and the key
    from its input, never from its command line.
 2. `fitting` returns a `problem` by the name of a failure mode, and `says` it without the key.
-3. An endpoint serves a certificate when every name gets it, with its whole chain in order. Who
-   waits for that sees it three times running: just after a reload, old and new both answer.
+3. An endpoint serves a certificate when every name gets it, with its whole chain in order, and
+   serves it no more when none does. Who waits for either sees it three times running: just after a
+   reload, old and new both answer.
 """
 
 from __future__ import annotations
@@ -169,7 +170,7 @@ def _look(module: AnsibleModule, wanted: list[str]) -> None:
     while True:
         seen = {name: _served(asked["address"], asked["port"], name) for name in asked["names"]}
         new = all(chain == wanted for chain in seen.values())
-        anywhere = any(chain[:1] == wanted[:1] for chain in seen.values())
+        anywhere = any(chain == wanted for chain in seen.values())
         running = running + 1 if (not anywhere if asked["gone"] else new) else 0
         if not asked["within_s"] or running == RUNNING:
             module.exit_json(changed=False, new=new, served=seen)
