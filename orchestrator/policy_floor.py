@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from orchestrator.pure.consent import missing_approvals
 from orchestrator.pure.model import Denial, MissingApproval, Obligations
 from orchestrator.pure.policy_answer import Floor
-from orchestrator.pure.window import worst_case
+from orchestrator.pure.window import timing_with
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -88,7 +88,7 @@ def short_of_time(run: Run, mode: str, now_ms: int, max_parallel: int) -> Iterat
     if plan.window is None or mode == "rollback":
         return
     fewer = max_parallel < plan.max_parallel
-    timing = worst_case(plan, max_parallel) if fewer else plan.timing
+    timing = timing_with(plan, max_parallel)
     needed_ms = (timing.forward_s + timing.rollback_s) * 1000
     from_ms = now_ms if mode == "start" else plan.window.start_ms
     left_ms = plan.window.end_ms - from_ms

@@ -13,7 +13,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Final
 
 from orchestrator.pure.commands import Act
-from orchestrator.pure.duties import window_end_ms
+from orchestrator.pure.duties import capacity, window_end_ms
 from orchestrator.pure.events import (
     ActFinished,
     ActStarted,
@@ -27,6 +27,7 @@ from orchestrator.pure.limits import limit_s
 from orchestrator.pure.queues import popped
 from orchestrator.pure.standing import done_steps, undone_steps
 from orchestrator.pure.state import ENDS
+from orchestrator.pure.window import timing_with
 from orchestrator.show_events import LOUD, event_words
 from orchestrator.show_text import Column, Page, Span, clean, clip, count, duration, instant
 from orchestrator.show_words import standing, wording
@@ -34,7 +35,9 @@ from orchestrator.show_words import standing, wording
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from orchestrator.pure.decision import Decision
     from orchestrator.pure.events import Event
+    from orchestrator.pure.model import Plan
     from orchestrator.pure.queues import Heap
     from orchestrator.pure.state import Acting, Run
     from orchestrator.show_text import Style
@@ -70,12 +73,22 @@ class Under:
     most_undos: int = 0
     heard_ms: Callable[[Act], int | None] = field(default=lambda _act: None)
     """When an act was last heard of, for kinds that listen to their targets."""
+    counted: tuple[Plan, Decision | None, int | None] | None = None
+    """For which plan and decision the last safe abort was computed, and what it is."""
 
     def took_ms(self, run: Run, now_ms: int) -> int:
         """Say how long the run has been at it: since it was asked to act, until its end."""
         idle = run.work is None and run.phase not in ("starting", "previewing")
         since_ms = self.opened_ms if idle or self.since_ms is None else self.since_ms
         return max(0, (run.at_ms if run.phase in ENDS and not idle else now_ms) - since_ms)
+
+    def abort_ms(self, run: Run) -> int | None:
+        """Say until when a rollback surely fits; it is computed once for a plan and a decision."""
+        former = self.counted
+        if former is None or former[0] is not run.planned or former[1] is not run.decision:
+            last_ms = timing_with(run.planned, capacity(run)).last_safe_abort_ms
+            former = self.counted = (run.planned, run.decision, last_ms)
+        return former[2]
 
     def recall(self, run: Run, event: Event) -> None:
         """Take an event from before anybody looked: it is not news, but it began something."""
@@ -137,7 +150,7 @@ def done_words(run: Run) -> str:
 def _add_clocks(page: Page, run: Run, under: Under, now_ms: int) -> None:
     spans = [Span(f"elapsed {duration(under.took_ms(run, now_ms) / 1000)}")]
     if run.plan is not None and run.phase in ("starting", "running", "rolling_back"):
-        end_ms, abort_ms = window_end_ms(run), run.plan.timing.last_safe_abort_ms
+        end_ms, abort_ms = window_end_ms(run), under.abort_ms(run)
         if end_ms is not None:
             spans.append(_countdown("window ends", end_ms, now_ms))
         if abort_ms is not None and run.phase != "rolling_back":

@@ -89,7 +89,7 @@ def run_text(
         add_risk(page, run.plan, groups)
         add_steps(page, run.plan)
         add_undo(page, run.plan)
-        add_timing(page, run.plan)
+        add_timing(page, run)
         add_locks(page, run.plan)
         add_pins(page, run.plan, run.plan_digest)
     if run.decision is not None:

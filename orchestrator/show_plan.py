@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from orchestrator.pure.duties import capacity
 from orchestrator.pure.model import Confirm, Hold
 from orchestrator.pure.steps import MAX_CRASHES, MAX_PROBES
-from orchestrator.pure.window import backward_s, forward_s
+from orchestrator.pure.window import backward_s, forward_s, timing_with
 from orchestrator.show_groups import (
     Group,
     base,
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
     from actors.spec import ActorSpec
     from orchestrator.pure.model import Plan, PlanStep
+    from orchestrator.pure.state import Run
     from orchestrator.show_text import Page, Style
 
 __all__ = [
@@ -287,9 +289,10 @@ def add_undo(page: Page, plan: Plan) -> None:
         page.line("nothing is changed, so nothing would be undone", indent=2)
 
 
-def add_timing(page: Page, plan: Plan) -> None:
-    """Show the worst-case arithmetic."""
-    timing, window = plan.timing, plan.window
+def add_timing(page: Page, run: Run) -> None:
+    """Show the worst-case arithmetic, as policy lets the plan run."""
+    plan, at_once = run.planned, capacity(run)
+    timing, window = timing_with(plan, at_once), plan.window
     page.head("TIME")
     besides = ", holds and answers not counted" if any(step.gate for step in plan.steps) else ""
     takes_s = expected_s(plan)
@@ -301,8 +304,9 @@ def add_timing(page: Page, plan: Plan) -> None:
         f"{duration(timing.forward_s)} forward + {duration(timing.rollback_s)} back"
         f" = {duration(both)}",
     )
-    at_once = f"at most {plan.max_parallel:,} at a time"
-    page.field("counted", f"every act at its limit, every declared retry, {at_once}")
+    demanded = ", as policy demands" if at_once < plan.max_parallel else ""
+    counted = f"every act at its limit, every declared retry, at most {at_once:,} at a time"
+    page.field("counted", f"{counted}{demanded}")
     page.field("not counted", NOT_COUNTED)
     if window is None:
         page.field("window", "none: the change may run at any time")
@@ -310,7 +314,9 @@ def add_timing(page: Page, plan: Plan) -> None:
     span_s = (window.end_ms - window.start_ms) // 1000
     page.field("window", f"from  {instant(window.start_ms)}")
     page.field("", f"until {instant(window.end_ms)}")
-    page.field("", f"{duration(span_s)} long, so {duration(span_s - both)} to spare")
+    spare_s = span_s - both
+    rest = f"so {duration(spare_s)} to spare" if spare_s >= 0 else f"{duration(-spare_s)} too short"
+    page.field("", f"{duration(span_s)} long, {rest}")
     if timing.last_safe_abort_ms is not None:
         abort = instant(timing.last_safe_abort_ms)
         page.field("last abort", f"{abort}: later, a rollback may not end in time", "warn")

@@ -39,6 +39,7 @@ __all__ = [
     "longest_s",
     "parts_of",
     "timing",
+    "timing_with",
     "worst_case",
 ]
 
@@ -150,6 +151,11 @@ def worst_case(plan: Plan, max_parallel: int) -> Timing:
     """Compute the worst case of a plan when only so many of its steps act at a time."""
     parts = parts_of(plan.steps, plan.actors, plan.window)
     return _timing(_worst(parts, _stops(plan.waves), max_parallel), plan.window)
+
+
+def timing_with(plan: Plan, at_once: int) -> Timing:
+    """Return what the plan says of its worst case, or count again where fewer may act at once."""
+    return worst_case(plan, at_once) if at_once < plan.max_parallel else plan.timing
 
 
 def timing(

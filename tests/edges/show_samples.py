@@ -28,6 +28,7 @@ from orchestrator.pure.model import (
     Window,
 )
 from orchestrator.pure.run import due, evolve, opened
+from orchestrator.pure.window import worst_case
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -96,7 +97,7 @@ def pinned(*specs: ActorSpec) -> dict[str, PinnedActor]:
 
 
 def plan_of(steps: Iterable[PlanStep], **more: Any) -> Plan:
-    """Make a plan."""
+    """Make a plan; unless they are given, its times are those that it comes to."""
     fields: dict[str, Any] = {
         "ticket_digest": "1" * 64,
         "environment": "production",
@@ -104,15 +105,16 @@ def plan_of(steps: Iterable[PlanStep], **more: Any) -> Plan:
         "inventory_digest": "3" * 64,
         "actors": pinned(SNAPSHOT, DRAIN, UPGRADE, CHECK, DROP),
         "steps": tuple(steps),
-        "window": Window(start_ms=NOW_MS, end_ms=NOW_MS + 4 * HOUR_MS),
+        "window": Window(start_ms=NOW_MS, end_ms=NOW_MS + 6 * HOUR_MS),
         "on_window_close": "go_back",
         "max_parallel": 4,
-        "timing": Timing(
-            forward_s=6_120, rollback_s=2_880, last_safe_abort_ms=NOW_MS + 3 * HOUR_MS + 720_000
-        ),
+        "timing": Timing(forward_s=0, rollback_s=0),
         **more,
     }
-    return Plan(**fields)
+    plan = Plan(**fields)
+    if "timing" in more:
+        return plan
+    return plan.model_copy(update={"timing": worst_case(plan, plan.max_parallel)})
 
 
 def web_tier() -> Plan:

@@ -39,10 +39,12 @@ from orchestrator.pure.model import (
     PlanStep,
     Remedy,
     WaiverUse,
+    Window,
 )
 from orchestrator.pure.run import offered
+from orchestrator.pure.window import timing_with
 from orchestrator.show_events import event_words, outcome_words
-from orchestrator.show_text import cells
+from orchestrator.show_text import cells, duration
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -370,6 +372,22 @@ def test_a_decision_shows_levels_waivers_and_what_binds_the_run() -> None:
     assert "goes back after 2 failed slices of a wave" in text
     assert "waiver w1, expired: window, since 1970-01-01 00:00 UTC" in text
     assert text.endswith("ann (CHG-1): the vendor is late")
+
+
+def test_times_are_counted_with_as_many_at_a_time_as_policy_allows() -> None:
+    story = Story().planned(web_tier()).vetted(obligations=Obligations(max_parallel=1))
+    timing = timing_with(story.run.planned, 1)
+    assert timing.forward_s > timing_with(story.run.planned, 2).forward_s
+    text = " ".join(show.run_text(story.run, width=100, color=False).split())
+    assert f"at worst {duration(timing.forward_s)} forward" in text
+    assert "at most 1 at a time, as policy demands" in text
+    short = story.run.planned.model_copy(
+        update={"window": Window(start_ms=NOW_MS, end_ms=NOW_MS + 60_000)}
+    )
+    tight = Story().planned(short).vetted(outcome="deny", obligations=Obligations(max_parallel=1))
+    text = " ".join(show.run_text(tight.run, width=100, color=False).split())
+    missing_s = timing.forward_s + timing.rollback_s - 60
+    assert f"1 min long, {duration(missing_s)} too short" in text
 
 
 def test_a_page_of_denials_stays_short_and_counts_the_rest() -> None:

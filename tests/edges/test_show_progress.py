@@ -17,6 +17,7 @@ from edges.show_samples import (
     broken,
     checked,
     done,
+    plan_of,
     ticket,
     web_tier,
     wide,
@@ -24,7 +25,9 @@ from edges.show_samples import (
 from orchestrator.progress import Progress
 from orchestrator.progress_lines import Under, done_words, picture
 from orchestrator.pure import events as facts
+from orchestrator.pure.model import Obligations, PlanStep
 from orchestrator.pure.run import evolve, opened
+from orchestrator.pure.window import timing_with
 from orchestrator.show_text import duration
 
 if TYPE_CHECKING:
@@ -146,8 +149,8 @@ def test_the_picture_shows_clocks_acts_and_trouble() -> None:
     text = drawn(started(web_tier()), flaky, rounds=20)
     for words in (
         "CHG-1042-1  running",
-        "window ends in 3 h 53 min",
-        "last safe abort in 3 h 5 min",
+        "window ends in 5 h 53 min",
+        "last safe abort in 4 h 7 min",
         " 5/13 done  38%  1 under way, 7 to come",
         "upgrade@2  apply  4 min 33 s, expected 2 min, at most 11 min",
         "✓ drain@2: applied",
@@ -187,10 +190,26 @@ def test_the_picture_of_a_dry_run_counts_checks() -> None:
     assert "10/13 checked" in text
 
 
+def test_where_policy_allows_fewer_at_a_time_the_last_safe_abort_comes_sooner() -> None:
+    steps = [PlanStep(id=f"drain-{n}", actor="loadbalancer.drain") for n in range(4)]
+    plan, left = plan_of(steps), []
+    for bound in (3, 2, 1):
+        story = Story().planned(plan).vetted(obligations=Obligations(max_parallel=bound))
+        under = Under(story.now_ms)
+        last_ms = under.abort_ms(story.run)
+        assert last_ms == timing_with(plan, bound).last_safe_abort_ms
+        assert under.abort_ms(story.run) == last_ms
+        left.append(last_ms or 0)
+        story.tell(facts.StartRequested(at_ms=story.now_ms, by="ada", plan_digest="d" * 64))
+        story.vetted(obligations=Obligations(max_parallel=1))
+        assert under.abort_ms(story.run) == timing_with(plan, 1).last_safe_abort_ms
+    assert left[2] < left[1] < left[0]
+
+
 def test_a_passed_abort_instant_is_called_out() -> None:
     story = started(web_tier())
-    late = picture(story.run, Under(NOW_MS), NOW_MS + 4 * 3_600_000 - 1000, width=100, color=False)
-    assert "last safe abort: passed 47 min 59 s ago" in late
+    late = picture(story.run, Under(NOW_MS), NOW_MS + 6 * 3_600_000 - 1000, width=100, color=False)
+    assert "last safe abort: passed 1 h 45 min ago" in late
     assert "window ends in 1 s" in late
 
 
