@@ -24,7 +24,7 @@ from orchestrator.pure.events import (
 from orchestrator.pure.limits import limit_s
 from orchestrator.pure.model import Decision, Obligations, PinnedActor, Plan, Window
 from orchestrator.pure.run import due, evolve, opened, wakes_at
-from orchestrator.pure.window import backward_s, forward_s, worst_case
+from orchestrator.pure.window import backward_s, forward_s, timing_with, worst_case
 from pure.plans import DIGEST, NOON, TICKET_DIGEST, actor, plan_of, plans, step, ticket
 
 if TYPE_CHECKING:
@@ -141,7 +141,7 @@ def timed_plans(draw: st.DrawFn) -> Plan:
 def test_no_run_takes_longer_than_the_worst_case_forward_or_back(
     plan: Plan, fates: list[str], at_once: int
 ) -> None:
-    timing, life = worst_case(plan, at_once), Life(plan, at_once, fates)
+    timing, life = timing_with(plan, at_once), Life(plan, at_once, fates)
     life.goes_on()
     forward_ms = life.now_ms if life.back_ms is None else life.back_ms
     assert forward_ms - NOON <= timing.forward_s * 1000
@@ -164,7 +164,7 @@ def test_no_run_takes_longer_than_the_worst_case_forward_or_back(
 def test_what_is_called_back_by_the_last_safe_abort_is_back_in_time(
     plan: Plan, fates: list[str], at_once: int, when: float
 ) -> None:
-    timing, life = worst_case(plan, at_once), Life(plan, at_once, fates)
+    timing, life = timing_with(plan, at_once), Life(plan, at_once, fates)
     assert timing.last_safe_abort_ms is not None
     room_ms = WINDOW.end_ms - timing.last_safe_abort_ms
     life.goes_on(until_ms=NOON + int(when * timing.forward_s * 1000))
@@ -192,3 +192,10 @@ def test_a_slice_that_may_fail_alone_stops_all_else_meanwhile(
     slices = [step(f"a@{n}", slot=("w", n)) for n in (1, 2)]
     plan = plan_of(*slices, step("b"), stop_after={"w": stop_after}, max_parallel=1)
     assert worst_case(plan, 1).forward_s == 3 * 360 + stopped_s
+
+
+def test_times_are_counted_again_only_where_fewer_may_act_at_once() -> None:
+    plan = plan_of(step("a"), step("b"), max_parallel=2)
+    assert timing_with(plan, 2) is plan.timing
+    assert timing_with(plan, 3) is plan.timing
+    assert timing_with(plan, 1) == worst_case(plan, 1) != plan.timing
