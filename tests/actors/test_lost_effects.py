@@ -69,13 +69,7 @@ def test_nginx_is_told_of_a_site_whatever_was_killed_before_its_reload(
 def test_chrony_is_told_of_its_sources_whatever_was_killed_before_its_restart(
     lab: Lab, tmp_path: Path
 ) -> None:
-    for host in lab:
-        # The clock is left alone: all test hosts share it.
-        host.write("/etc/default/chrony", 'DAEMON_OPTS="-F 0 -x"\n')
-    lab[1].write("/etc/chrony/chrony.conf", FORMER_TIME)
-    lab[2].write("/etc/chrony/chrony.conf", "local stratum 8\nallow 10.203.0.0/24\n")
-    for host in lab:
-        host.must("service", "chrony", "restart")
+    take_the_time(lab, FORMER_TIME)
     step = Step(lab, tmp_path, "chrony.sources", sources=("h2",))
 
     def sources() -> list[str]:
@@ -94,6 +88,30 @@ def test_chrony_is_told_of_its_sources_whatever_was_killed_before_its_restart(
     assert sources() == ["10.203.0.12"]
     assert lab[1].read("/etc/chrony/chrony.conf") == FORMER_TIME
     assert step.state() == "not_applied"
+
+
+def test_chrony_begins_with_its_file_also_where_the_former_one_named_the_same_servers(
+    lab: Lab, tmp_path: Path
+) -> None:
+    take_the_time(lab, "server h2 maxpoll 6\n")
+    step = Step(lab, tmp_path, "chrony.sources", sources=("h2",))
+    began = lab[1].read("/run/chrony/chronyd.pid")
+    killed_behind(step, "Write it, if chrony can read it", "apply")
+    assert lab[1].read("/run/chrony/chronyd.pid") == began
+    step.done("apply")
+    assert lab[1].read("/run/chrony/chronyd.pid") != began
+    assert step.state() == "applied"
+
+
+def take_the_time(lab: Lab, text: str) -> None:
+    """Have chrony run on the first host with this file, and be a server of time on the second."""
+    for host in lab:
+        # The clock is left alone: all test hosts share it.
+        host.write("/etc/default/chrony", 'DAEMON_OPTS="-F 0 -x"\n')
+    lab[1].write("/etc/chrony/chrony.conf", text)
+    lab[2].write("/etc/chrony/chrony.conf", "local stratum 8\nallow 10.203.0.0/24\n")
+    for host in lab:
+        host.must("service", "chrony", "restart")
 
 
 def test_a_package_that_is_unpacked_and_not_configured_is_no_update(
